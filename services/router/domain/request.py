@@ -1,0 +1,42 @@
+"""What the router is asked, and what an answer used. Plain data, shared by every room."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyChoice:
+    """A strategy is a name with parameters."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request for a completion."""
+
+    request_id: UUID  # UUIDv7 made at the edge
+    tenant: str
+    user_id: str | None
+    model: str | None  # "provider/model": pinned, no routing; None: the strategy decides
+    strategy: StrategyChoice
+    body: Mapping[
+        str, Any
+    ]  # the OpenAI chat completion request, parsed; never stored, never logged
+    use_cache: bool = False
+    streamed: bool = False
+    experiment_id: int | None = None
+    arm: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt. `input_tokens` includes the cached ones."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int = 0
+    estimated: bool = False  # counted by us, for want of the provider's own figures
