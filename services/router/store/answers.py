@@ -1,0 +1,107 @@
+"""
+Exact repeats, served from Redis. Losing it all costs money, never correctness.
+
+A key covers the tenant, the model policy and the canonical request, so nobody ever sees an
+answer that somebody else paid for, or one that another policy chose.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Coroutine
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from common.cache import Cache
+from services.router.domain.request import Ask, Usage
+
+LARGEST_BYTES = 256 * 1024  # a larger answer is rare, and would push many small ones out
+
+# What a client may vary without asking for another answer.
+_IRRELEVANT = ("model", "user", "stream", "stream_options", "metadata", "store")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer as it was once given, with what it cost then."""
+
+    body: bytes  # OpenAI chat.completion, JSON
+    provider: str
+    model: str
+    strategy: str
+    confidence: str
+    usage: Usage
+    cost_nano_usd: int | None
+    baseline_cost_nano_usd: int | None
+    decision_json: bytes
+
+    def pack(self) -> bytes:
+        """Encode as one line of facts, one line of decision, then the body as it is."""
+        facts = {
+            key: value
+            for key, value in asdict(self).items()
+            if key not in ("body", "decision_json")
+        }
+        return b"\n".join((orjson.dumps(facts), self.decision_json, self.body))
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "KeptAnswer | None":
+        """Decode what `pack` made; None for anything else."""
+        try:
+            facts_json, decision_json, body = packed.split(b"\n", 2)
+            facts = orjson.loads(facts_json)
+            usage = Usage(**facts.pop("usage"))
+            return cls(body=body, usage=usage, decision_json=decision_json, **facts)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+
+def key_of(ask: Ask) -> str | None:
+    """Return the cache key of *ask*; None if it must not be cached (experiments, streams)."""
+    if not ask.use_cache or ask.streamed or ask.experiment_id is not None:
+        return None
+    request = {key: value for key, value in ask.body.items() if key not in _IRRELEVANT}
+    policy = ask.model or [ask.strategy.name, dict(ask.strategy.parameters)]
+    canonical = orjson.dumps([ask.tenant, policy, request], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()
+
+
+class Answers:
+    """The response cache, and the calls under way that others wait for."""
+
+    def __init__(self, cache: Cache, *, ttl_s: int) -> None:
+        self._cache = cache
+        self._ttl_s = ttl_s
+        self._flights: dict[str, asyncio.Future[KeptAnswer | None]] = {}
+        self._keeping: set[asyncio.Task[Any]] = set()
+
+    async def find(self, key: str) -> KeptAnswer | None:
+        packed = await self._cache.get_bytes(key)
+        return KeptAnswer.unpack(packed) if packed else None
+
+    def keep(self, key: str, answer: KeptAnswer) -> None:
+        """Store behind the answer's back: keeping never delays it."""
+        if len(answer.body) <= LARGEST_BYTES:
+            self._spawn(self._cache.set_bytes(key, answer.pack(), ttl_s=self._ttl_s))
+
+    def flight(self, key: str) -> asyncio.Future[KeptAnswer | None] | None:
+        """Return the equal call that is under way in this process, if there is one."""
+        return self._flights.get(key)
+
+    def take_off(self, key: str) -> asyncio.Future[KeptAnswer | None]:
+        """Announce a call; equal ones that come meanwhile wait for its result."""
+        future = asyncio.get_running_loop().create_future()
+        self._flights[key] = future
+        return future
+
+    def land(self, key: str, answer: KeptAnswer | None) -> None:
+        """Hand the result to those who wait. None: there is none to share, call yourself."""
+        future = self._flights.pop(key, None)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
