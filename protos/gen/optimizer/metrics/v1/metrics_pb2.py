@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"optimizer/metrics/v1/metrics.proto\x12\x14optimizer.metrics.v1\"\x14\n\x12GetSnapshotRequest\"#\n\x13GetSnapshotResponse\x12\x0c\n\x04json\x18\x01 \x01(\x0c\"5\n\x11GetHistoryRequest\x12\x10\n\x08window_s\x18\x01 \x01(\x05\x12\x0e\n\x06step_s\x18\x02 \x01(\x05\"A\n\x12GetHistoryResponse\x12+\n\x05steps\x18\x01 \x03(\x0b\x32\x1c.optimizer.metrics.v1.Totals\"#\n\x0fGetStatsRequest\x12\x10\n\x08since_ms\x18\x01 \x01(\x03\"@\n\x10GetStatsResponse\x12,\n\x06totals\x18\x01 \x01(\x0b\x32\x1c.optimizer.metrics.v1.Totals\"\xc7\x01\n\x06Totals\x12\x0f\n\x07\x66rom_ms\x18\x01 \x01(\x03\x12\x10\n\x08requests\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x12\n\ncache_hits\x18\x04 \x01(\x03\x12\x10\n\x08unpriced\x18\x05 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x06 \x01(\x03\x12\x15\n\routput_tokens\x18\x07 \x01(\x03\x12\x15\n\rcost_nano_usd\x18\x08 \x01(\x03\x12\x1e\n\x16\x62\x61seline_cost_nano_usd\x18\t \x01(\x03\x32\xb0\x02\n\x0eMetricsService\x12\x62\n\x0bGetSnapshot\x12(.optimizer.metrics.v1.GetSnapshotRequest\x1a).optimizer.metrics.v1.GetSnapshotResponse\x12_\n\nGetHistory\x12\'.optimizer.metrics.v1.GetHistoryRequest\x1a(.optimizer.metrics.v1.GetHistoryResponse\x12Y\n\x08GetStats\x12%.optimizer.metrics.v1.GetStatsRequest\x1a&.optimizer.metrics.v1.GetStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"optimizer/metrics/v1/metrics.proto\x12\x14optimizer.metrics.v1\"\x14\n\x12GetSnapshotRequest\"#\n\x13GetSnapshotResponse\x12\x0c\n\x04json\x18\x01 \x01(\x0c\"5\n\x11GetHistoryRequest\x12\x10\n\x08window_s\x18\x01 \x01(\x05\x12\x0e\n\x06step_s\x18\x02 \x01(\x05\"A\n\x12GetHistoryResponse\x12+\n\x05steps\x18\x01 \x03(\x0b\x32\x1c.optimizer.metrics.v1.Totals\"#\n\x0fGetStatsRequest\x12\x10\n\x08since_ms\x18\x01 \x01(\x03\"@\n\x10GetStatsResponse\x12,\n\x06totals\x18\x01 \x01(\x0b\x32\x1c.optimizer.metrics.v1.Totals\"\xe7\x01\n\x06Totals\x12\x0f\n\x07\x66rom_ms\x18\x01 \x01(\x03\x12\x10\n\x08requests\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x12\n\ncache_hits\x18\x04 \x01(\x03\x12\x10\n\x08unpriced\x18\x05 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x06 \x01(\x03\x12\x15\n\routput_tokens\x18\x07 \x01(\x03\x12\x15\n\rcost_nano_usd\x18\x08 \x01(\x03\x12\x1e\n\x16\x62\x61seline_cost_nano_usd\x18\t \x01(\x03\x12\x1e\n\x16\x63ompared_cost_nano_usd\x18\n \x01(\x03\x32\xb0\x02\n\x0eMetricsService\x12\x62\n\x0bGetSnapshot\x12(.optimizer.metrics.v1.GetSnapshotRequest\x1a).optimizer.metrics.v1.GetSnapshotResponse\x12_\n\nGetHistory\x12\'.optimizer.metrics.v1.GetHistoryRequest\x1a(.optimizer.metrics.v1.GetHistoryResponse\x12Y\n\x08GetStats\x12%.optimizer.metrics.v1.GetStatsRequest\x1a&.optimizer.metrics.v1.GetStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,7 +44,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATSRESPONSE']._serialized_start=278
   _globals['_GETSTATSRESPONSE']._serialized_end=342
   _globals['_TOTALS']._serialized_start=345
-  _globals['_TOTALS']._serialized_end=544
-  _globals['_METRICSSERVICE']._serialized_start=547
-  _globals['_METRICSSERVICE']._serialized_end=851
+  _globals['_TOTALS']._serialized_end=576
+  _globals['_METRICSSERVICE']._serialized_start=579
+  _globals['_METRICSSERVICE']._serialized_end=883
 # @@protoc_insertion_point(module_scope)

@@ -150,6 +150,7 @@ class Totals(_message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     COST_NANO_USD_FIELD_NUMBER: _builtins.int
     BASELINE_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    COMPARED_COST_NANO_USD_FIELD_NUMBER: _builtins.int
     from_ms: _builtins.int
     """Unix time"""
     requests: _builtins.int
@@ -160,7 +161,9 @@ class Totals(_message.Message):
     output_tokens: _builtins.int
     cost_nano_usd: _builtins.int
     baseline_cost_nano_usd: _builtins.int
-    """the same tokens on the baseline model"""
+    """the same tokens on the baseline model, where that is known"""
+    compared_cost_nano_usd: _builtins.int
+    """what those same requests cost: subtract this, not cost_nano_usd"""
     def __init__(
         self,
         *,
@@ -173,10 +176,11 @@ class Totals(_message.Message):
         output_tokens: _builtins.int = ...,
         cost_nano_usd: _builtins.int = ...,
         baseline_cost_nano_usd: _builtins.int = ...,
+        compared_cost_nano_usd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_cost_nano_usd", b"baseline_cost_nano_usd", "cache_hits", b"cache_hits", "cost_nano_usd", b"cost_nano_usd", "failures", b"failures", "from_ms", b"from_ms", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "requests", b"requests", "unpriced", b"unpriced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_cost_nano_usd", b"baseline_cost_nano_usd", "cache_hits", b"cache_hits", "compared_cost_nano_usd", b"compared_cost_nano_usd", "cost_nano_usd", b"cost_nano_usd", "failures", b"failures", "from_ms", b"from_ms", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "requests", b"requests", "unpriced", b"unpriced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
