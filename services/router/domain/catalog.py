@@ -24,6 +24,7 @@ class Price:
     cached_input: int
     output: int
     version: int
+    source: str = "catalog"  # or the price list it was found in
 
 
 @dataclass(frozen=True, slots=True)
