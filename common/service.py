@@ -1,0 +1,55 @@
+"""Runs a service: the loop, the signals, and what is said when it dies."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+import uvloop
+
+from common.errors import Failure
+
+log = structlog.get_logger()
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """
+    Run *main* until it returns. SIGTERM and SIGINT set its stop event; the second one ends it.
+
+    Raises:
+        SystemExit: with 1 when *main* raised; what, is in the log.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_supervised(main))
+        except Failure as failure:  # foreseen: its message is enough
+            log.error("stopped", reason=failure.message, code=failure.code)  # noqa: TRY400
+            raise SystemExit(1) from failure
+        except (asyncio.CancelledError, KeyboardInterrupt) as impatience:
+            raise SystemExit(1) from impatience
+        except Exception as bug:
+            log.exception("stopped")
+            raise SystemExit(1) from bug
+
+
+async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_log_stray)
+    task = asyncio.current_task()
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set() and task is not None:  # asked twice: do not drain
+            task.cancel()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await main(stop)
+
+
+def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Nobody awaited the task that failed: say it at least."""
+    error = context.get("exception")
+    log.error("stray failure", reason=context.get("message"), exc_info=error)
