@@ -15,13 +15,14 @@ from optimizer.router.v1.ledger_pb2 import LedgerRow
 from prometheus_client import Counter
 
 from common.errors import Invalid
+from common.postgres import Connection
 
 MAX_TEXT = 500  # characters; longer names are nobody's
 MAX_COUNT = 10**15  # tokens, or nano-USD (a million dollars): sums of thousands still fit a bigint
 MAX_MS = 1e12  # thirty years
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
-Apply = Callable[[asyncpg.Connection, Sequence[LedgerRow]], Awaitable[None]]
+Apply = Callable[[Connection, Sequence[LedgerRow]], Awaitable[None]]
 
 log = structlog.get_logger()
 _skipped = Counter(
@@ -58,7 +59,7 @@ class Skips:
 
 
 async def apply_surely(
-    conn: asyncpg.Connection, rows: Sequence[LedgerRow], apply: Apply, *, consumer: str
+    conn: Connection, rows: Sequence[LedgerRow], apply: Apply, *, consumer: str
 ) -> None:
     """
     Apply *rows* at once; if Postgres refuses a value among them, one by one without that row.

@@ -1,0 +1,118 @@
+"""From ledger rows to rollups: decode, fold, add. Exactly once, with the cursor."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from optimizer.router.v1.ledger_pb2 import LedgerRow
+
+from common.errors import Invalid
+from common.ledger_rows import Skips, apply_surely, count, difference, moment, text
+from common.postgres import Connection
+from common.wire import uuid_field
+from services.metrics.domain.rollup import (
+    Correction,
+    Key,
+    Request,
+    Tokens,
+    correct,
+    fold,
+    minute_of,
+)
+from services.metrics.store import rollups
+
+CONSUMER = "metrics"
+_KINDS = frozenset(LedgerRow.Kind.values()) - {LedgerRow.KIND_UNSPECIFIED}
+
+
+async def apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
+    """Add what *rows* say to the rollups, in the follower's transaction."""
+    await apply_surely(conn, rows, _apply, consumer=CONSUMER)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What concerns us in some rows, and where in them it stood."""
+
+    requests: dict[UUID, Request] = field(default_factory=dict)
+    closed_at: dict[UUID, int] = field(default_factory=dict)
+    corrections: list[tuple[int, Correction]] = field(default_factory=list)
+
+    def add(self, position: int, row: LedgerRow) -> None:
+        if row.kind == LedgerRow.KIND_CLOSED:
+            request = _request(row)
+            self.requests.setdefault(request.request_id, request)
+            self.closed_at.setdefault(request.request_id, position)
+        elif row.kind == LedgerRow.KIND_CORRECTED:
+            self.corrections.append((position, _correction(row)))
+
+    def late_corrections(self, fresh: Collection[UUID]) -> list[Correction]:
+        """Leave out what came before its request closed: the closing row's total has it already."""
+        return [
+            correction
+            for position, correction in self.corrections
+            if correction.request_id not in fresh
+            or position > self.closed_at[correction.request_id]
+        ]
+
+
+async def _apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
+    skips = Skips(CONSUMER)
+    batch = _Batch()
+    for position, row in enumerate(rows):
+        if row.kind not in _KINDS:
+            skips.add(row, "unknown_kind", str(row.kind))
+            continue
+        try:
+            batch.add(position, row)
+        except Invalid as error:
+            skips.add(row, "invalid", error.message)
+
+    fresh = await rollups.remember(conn, list(batch.requests.values()))
+    totals = fold(request for id_, request in batch.requests.items() if id_ in fresh)
+    if late := batch.late_corrections(fresh):
+        places = await rollups.places(conn, {c.request_id for c in late})
+        correct(totals, ((c, places[c.request_id]) for c in late if c.request_id in places))
+    await rollups.add(conn, totals)
+    skips.report()
+
+
+def _request(row: LedgerRow) -> Request:
+    return Request(
+        request_id=uuid_field(row.request_id, "request_id"),
+        key=Key(
+            minute=minute_of(moment(row.recorded_at_ms, "recorded_at_ms")),
+            strategy=text(row.strategy, "strategy"),
+            provider=text(row.provider, "provider"),
+            model=text(row.model, "model"),
+            confidence=text(row.confidence, "confidence"),
+            outcome=text(row.outcome, "outcome"),
+            cache_hit=row.cache_hit,
+        ),
+        tokens=Tokens(
+            input=count(row.input_tokens, "input_tokens"),
+            output=count(row.output_tokens, "output_tokens"),
+            cached_input=count(row.cached_input_tokens, "cached_input_tokens"),
+        ),
+        cost_nano_usd=(
+            count(row.cost_nano_usd, "cost_nano_usd") if row.HasField("cost_nano_usd") else None
+        ),
+        baseline_cost_nano_usd=(
+            count(row.baseline_cost_nano_usd, "baseline_cost_nano_usd")
+            if row.HasField("baseline_cost_nano_usd")
+            else None
+        ),
+    )
+
+
+def _correction(row: LedgerRow) -> Correction:
+    return Correction(
+        request_id=uuid_field(row.request_id, "request_id"),
+        tokens=Tokens(
+            input=difference(row.input_tokens, "input_tokens"),
+            output=difference(row.output_tokens, "output_tokens"),
+            cached_input=difference(row.cached_input_tokens, "cached_input_tokens"),
+        ),
+        cost_nano_usd=difference(row.cost_nano_usd, "cost_nano_usd"),  # absent reads as 0
+        baseline_cost_nano_usd=difference(row.baseline_cost_nano_usd, "baseline_cost_nano_usd"),
+    )

@@ -1,0 +1,93 @@
+"""What metrics can tell: the snapshot, the history, the totals."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from common.cache import Cache
+from common.errors import Invalid
+from common.redis_names import METRICS_LATEST
+from services.metrics.domain.history import Totals, window
+from services.metrics.domain.rollup import minute_of
+from services.metrics.domain.snapshot import PERIOD_DAYS, snapshot
+from services.metrics.store.rollups import RollupStore
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    position: str  # of the ledger, as the rollups stood
+    figures: dict[str, Any]
+    json: bytes  # the figures with their timestamp
+    made_s: float  # monotonic
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Reporting:
+    def __init__(
+        self,
+        store: RollupStore,
+        cache: Cache,
+        *,
+        snapshot_max_age_s: float,
+        now: Callable[[], datetime] = utc_now,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._max_age_s = snapshot_max_age_s
+        self._now = now
+        self._monotonic_s = monotonic_s
+        self._latest: Snapshot | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def snapshot(self) -> Snapshot:
+        """
+        Return the picture of the last seven days, the very same bytes while nothing changes.
+
+        It is also left in Redis for the gateway, for as long as it stands.
+        """
+        async with self._one_at_a_time:
+            latest = await self._current()
+            left_s = int(self._max_age_s - (self._monotonic_s() - latest.made_s))
+            if left_s > 0:  # without Redis this is a no-op: whoever asks gets the bytes anyway
+                await self._cache.set_bytes(METRICS_LATEST, latest.json, ttl_s=left_s)
+            return latest
+
+    async def history(self, *, window_s: int, step_s: int) -> list[Totals]:
+        steps = window(self._now(), window_s=window_s, step_s=step_s)
+        return steps.fill(await self._store.steps(steps.start, step_s=step_s))
+
+    async def totals(self, since_ms: int) -> Totals:
+        """Return the totals since the minute of *since_ms*."""
+        now = self._now()
+        if not 0 <= since_ms <= now.timestamp() * 1000:
+            raise Invalid("since must not be negative, nor in the future", param="since")
+        return await self._store.totals(minute_of(EPOCH + timedelta(milliseconds=since_ms)))
+
+    async def _current(self) -> Snapshot:
+        """Make a new snapshot only if the figures changed or the old one is too old."""
+        old = self._latest
+        if old and self._monotonic_s() - old.made_s >= self._max_age_s:
+            old = None
+        if old and old.position == await self._store.position():
+            return old
+        now = self._now()
+        position, groups = await self._store.groups(minute_of(now) - timedelta(days=PERIOD_DAYS))
+        figures = snapshot(groups)
+        if old and figures == old.figures:  # rows came that change nothing here
+            self._latest = Snapshot(position, figures, old.json, old.made_s)
+        else:
+            timestamp = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            body = orjson.dumps({**figures, "timestamp": timestamp})
+            self._latest = Snapshot(position, figures, body, self._monotonic_s())
+        return self._latest
