@@ -1,0 +1,71 @@
+"""
+Starts a server as a child that never outlives its parent, under a user that need not be ours.
+
+Between us and the server stands this file once more, as a script: it gives up its rights, asks
+the kernel for a signal when the parent dies, and becomes the server. (`preexec_fn` would do the
+same inside a fork of a process that has threads, which may deadlock.)
+"""
+
+import asyncio
+import ctypes
+import os
+import pwd
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+async def spawn(
+    command: Sequence[str | Path],
+    *,
+    user: str | None = None,
+    death_signal: int = signal.SIGTERM,
+    environment: Mapping[str, str] | None = None,
+    output: IO[bytes] | int | None = None,
+) -> asyncio.subprocess.Process:
+    """
+    Start *command* in a process group of its own, so that Ctrl-C reaches us and not it.
+
+    Args:
+        command: The program and its arguments.
+        user: Run as this user; only root can.
+        death_signal: What it gets from the kernel when we die, however we die.
+        environment: Instead of ours.
+        output: Takes its stdout and stderr; None: ours.
+    """
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-IS",
+        __file__,
+        str(os.getpid()),
+        str(int(death_signal)),
+        user or "",
+        *map(str, command),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def become(parent: int, death_signal: int, user: str, command: list[str]) -> None:
+    """Turn this process into *command*."""
+    if user:
+        entry = pwd.getpwnam(user)
+        os.setgroups([])
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    if sys.platform == "linux":  # after setuid, which forgets it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal)
+    if os.getppid() != parent:  # it died before the kernel knew
+        raise SystemExit(1)
+    os.execv(command[0], command)  # noqa: S606 - the point
+
+
+if __name__ == "__main__":
+    become(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:])
