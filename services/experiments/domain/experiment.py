@@ -14,7 +14,7 @@ STATUSES: tuple[Status, ...] = ("running", "completed", "cancelled")
 ARM_NAMES = ("control", "test")
 MAX_NAME = 200
 MAX_DESCRIPTION = 10_000
-MAX_USER_ID = 100
+MAX_USER_ID = 256
 MAX_SAMPLE_SIZE = 10**12
 
 

@@ -1,0 +1,52 @@
+"""Stretches of time: aligned, whole, bounded, and never with holes."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from common.errors import Invalid
+from services.metrics.domain.history import Totals, window
+
+NOW = datetime(2026, 1, 2, 12, 34, 56, tzinfo=UTC)
+
+
+def test_the_last_step_contains_now_and_all_are_aligned():
+    hour = window(NOW, window_s=3600, step_s=600)
+
+    starts = [step.since for step in hour.fill([])]
+
+    assert 6 == len(starts)
+    assert NOW.replace(minute=30, second=0) == starts[-1]
+    assert {timedelta(minutes=10)} == {b - a for a, b in itertools.pairwise(starts)}
+
+
+def test_steps_without_requests_are_zeros():
+    two = window(NOW, window_s=120, step_s=60)
+    busy = Totals(NOW.replace(second=0), requests=3)
+
+    assert [Totals(NOW.replace(minute=33, second=0)), busy] == two.fill([busy])
+
+
+def test_a_window_that_is_no_multiple_is_rounded_up():
+    assert 2 == window(NOW, window_s=61, step_s=60).count
+
+
+@pytest.mark.parametrize(
+    ("window_s", "step_s", "param"),
+    [
+        (59, 60, "window"),
+        (30 * 86_400 + 1, 3600, "window"),
+        (-1, 60, "window"),
+        (3600, 0, "step"),
+        (3600, -60, "step"),
+        (3600, 90, "step"),
+        (3600, 86_460, "step"),
+        (30 * 86_400, 60, "step"),
+    ],
+)
+def test_what_no_chart_can_show_is_refused(window_s, step_s, param):
+    with pytest.raises(Invalid) as refused:
+        window(NOW, window_s=window_s, step_s=step_s)
+
+    assert param == refused.value.param

@@ -1,0 +1,120 @@
+"""The snapshot: the contract's shape, unpriced apart, percentages of one population."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from services.metrics.domain.snapshot import Group, snapshot
+
+GROUP = Group(
+    strategy="hybrid",
+    provider="acme",
+    confidence="high",
+    cache_hit=False,
+    requests=4,
+    priced=4,
+    cost_nano_usd=400_000,
+    compared_cost_nano_usd=400_000,
+    baseline_cost_nano_usd=1_600_000,
+)
+UNPRICED = replace(
+    GROUP,
+    provider="local",
+    confidence="low",
+    requests=3,
+    priced=0,
+    cost_nano_usd=0,
+    compared_cost_nano_usd=0,
+    baseline_cost_nano_usd=0,
+)
+
+
+def test_without_traffic_there_are_zeros_and_nothing_that_json_cannot_say():
+    empty = snapshot([])
+
+    assert 0 == empty["total_decisions"]
+    assert {} == empty["strategy_performance"] == empty["provider_usage"]
+    assert {"high": 0, "medium": 0, "low": 0} == empty["confidence_distribution"]
+    assert 0 == empty["cost_savings"]["percent_saved"] == empty["cost_savings"]["total_saved"]
+    json.dumps(empty, allow_nan=False)
+
+
+def test_it_has_the_shape_of_the_contract():
+    expected = {
+        "total_decisions": 4,
+        "strategy_performance": {
+            "hybrid": {"count": 4, "avg_cost": 0.0001, "high_confidence_pct": 100.0}
+        },
+        "confidence_distribution": {"high": 4, "medium": 0, "low": 0},
+        "provider_usage": {"acme": {"count": 4, "avg_cost": 0.0001}},
+        "cost_savings": {
+            "total_saved": 0.0012,
+            "percent_saved": 75.0,
+            "intelligent_cost": 0.0004,
+            "baseline_cost": 0.0016,
+            "cache_saved": 0.0,
+            "period_days": 7,
+        },
+        "total_cost": 0.0004,
+        "unpriced": 0,
+        "cache_hits": 0,
+        "period_days": 7,
+    }
+
+    assert expected == snapshot([GROUP])
+
+
+def test_the_unpriced_count_but_enter_no_average():
+    shown = snapshot([GROUP, UNPRICED])
+
+    hybrid = shown["strategy_performance"]["hybrid"]
+    assert (7, 0.0001) == (hybrid["count"], hybrid["avg_cost"])
+    assert hybrid["high_confidence_pct"] == pytest.approx(400 / 7)
+    assert {"count": 3, "avg_cost": None} == shown["provider_usage"]["local"]
+    assert 3 == shown["unpriced"]
+
+
+def test_what_has_no_baseline_does_not_dilute_the_percentage():
+    no_baseline = replace(GROUP, compared_cost_nano_usd=0, baseline_cost_nano_usd=0)
+
+    assert 75.0 == snapshot([GROUP, no_baseline])["cost_savings"]["percent_saved"]
+
+
+def test_what_the_cache_saved_is_told_apart():
+    hit = replace(GROUP, cache_hit=True, cost_nano_usd=0, compared_cost_nano_usd=0, provider="acme")
+
+    shown = snapshot([GROUP, hit])
+
+    assert 0.0012 == shown["cost_savings"]["total_saved"]
+    assert 0.0016 == shown["cost_savings"]["cache_saved"]
+    assert 4 == shown["cache_hits"]
+    assert 8 == shown["total_decisions"]
+
+
+def test_a_loss_is_shown_as_a_loss():
+    dear = replace(GROUP, baseline_cost_nano_usd=200_000)
+
+    assert -100.0 == snapshot([dear])["cost_savings"]["percent_saved"]
+
+
+def test_a_request_that_never_reached_anyone_counts_without_a_provider():
+    failed = replace(UNPRICED, provider="", strategy="")
+
+    shown = snapshot([failed])
+
+    assert 3 == shown["total_decisions"]
+    assert {} == shown["provider_usage"] == shown["strategy_performance"]
+
+
+def test_a_free_model_is_not_an_unpriced_one():
+    free = replace(GROUP, cost_nano_usd=0, compared_cost_nano_usd=0)
+
+    assert 0 == snapshot([free])["provider_usage"]["acme"]["avg_cost"]
+
+
+def test_sums_beyond_what_floats_count_exactly_stay_finite():
+    big = replace(GROUP, cost_nano_usd=2**62, baseline_cost_nano_usd=2**62)
+
+    assert math.isfinite(snapshot([big])["total_cost"])
