@@ -1,19 +1,21 @@
 """Starts the sandbox: `python -m sandbox`."""
 
 import asyncio
-import logging
-import signal
-import sys
 from types import TracebackType
 from typing import Self
 
-import uvloop
+import structlog
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from common.logs import setup_logs
+from common.service import run
 from sandbox.app import SandboxApp
 from sandbox.http import Protocol
+from sandbox.models import MODELS
 from sandbox.settings import SandboxSettings
+
+log = structlog.get_logger()
 
 _KEEP_ALIVE_S = 75
 
@@ -79,19 +81,13 @@ def build(settings: SandboxSettings) -> Sandbox:
     return Sandbox(settings)
 
 
-async def _main() -> None:
-    stop = asyncio.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+async def main(stop: asyncio.Event) -> None:
+    """Serve until told to stop."""
     async with build(SandboxSettings()) as sandbox:
-        logging.getLogger("sandbox").info(
-            "a simulated provider, no real models: listening on %s", sandbox.url
-        )
+        log.info("listening", url=sandbox.url, simulated=True, models=sorted(MODELS))
         await stop.wait()
 
 
 if __name__ == "__main__":
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(name)s: %(message)s"
-    )
-    uvloop.run(_main())
+    setup_logs("sandbox", "info")
+    run(main)

@@ -1,13 +1,13 @@
 """The sandbox's routes, as a bare ASGI application."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
+import structlog
 
 from common.ids import new_id
 from sandbox.bill import Bill
@@ -20,7 +20,8 @@ from sandbox.refusal import Refusal, bad
 from sandbox.request import json_object
 from sandbox.settings import SandboxSettings
 
-_LOG = logging.getLogger("sandbox")
+log = structlog.get_logger()
+
 _MOST_ENTRIES_A_PAGE = 10_000
 _BORN = 1_767_225_600  # every model's `created`: 2026-01-01, a constant so that listings are equal
 
@@ -59,7 +60,7 @@ class SandboxApp:
         except Refusal as refusal:
             await exchange.refuse(refusal)
         except Exception:
-            _LOG.exception("internal error on %s %s", exchange.method, exchange.path)
+            log.exception("internal error", method=exchange.method)
             raise
 
     async def _embed(self, exchange: Exchange) -> None:
