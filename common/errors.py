@@ -1,7 +1,7 @@
 """The closed list of failures. Anything else that is raised is a bug."""
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - a failure is an answer, an error is a bug
     """
     Something went wrong, with a message the caller may read.
 
