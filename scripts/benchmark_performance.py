@@ -46,27 +46,19 @@ async def benchmark(
     Send *requests* requests, *concurrency* at a time, and say how long they took.
 
     An error is a status of 400 or above, a broken connection, no answer within *timeout_s*, or an
-    event stream without its end. Errors have no latency.
-
-    Args:
-        body: `{n}` in it becomes the number of the request.
-        warm_up: Requests sent before the clock starts; None: a tenth, at least two a worker.
+    event stream without its end. Errors have no latency. `{n}` in *body* becomes the number of the
+    request. *warm_up* requests are sent before the clock starts; None: a tenth, two a worker.
     """
     target = Target.of(url, path, method, dict(headers or {}))
-    numbers = itertools.count()
+    bodies = ((body or "").replace(NUMBER, str(n)).encode() for n in itertools.count())
     connections = [Connection(target) for _ in range(concurrency)]
     if warm_up is None:
         warm_up = max(requests // 10, 2 * concurrency)
 
     async def run(count: int) -> _Tally:
         tally = _Tally()
-        left = iter(range(count))
-        await asyncio.gather(
-            *(
-                _work(connection, left, numbers, body, timeout_s, tally)
-                for connection in connections
-            )
-        )
+        todo = itertools.islice(bodies, count)
+        await asyncio.gather(*(_work(one, todo, timeout_s, tally) for one in connections))
         return tally
 
     try:
@@ -82,18 +74,15 @@ async def benchmark(
 
 async def _work(
     connection: Connection,
-    left: Iterator[int],
-    numbers: Iterator[int],
-    body: str | None,
+    todo: Iterator[bytes],
     timeout_s: float,
     tally: _Tally,
 ) -> None:
-    for _ in left:
-        data = (body or "").replace(NUMBER, str(next(numbers))).encode()
+    for body in todo:
         started = perf_counter()
         try:
             async with asyncio.timeout(timeout_s):
-                status = await connection.send(data)
+                status = await connection.send(body)
         except (OSError, TimeoutError):
             connection.close()
             tally.errors += 1
