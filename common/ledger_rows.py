@@ -51,7 +51,7 @@ class Skips:
             _skipped.labels(self._consumer, reason).inc(count)
         if self._reasons:
             log.warning(
-                "ledger_rows_skipped",
+                "ledger rows skipped",
                 consumer=self._consumer,
                 reasons=dict(self._reasons),
                 first=self._example,

@@ -35,14 +35,24 @@ async def until_available(work: Callable[[], Awaitable[object]], stop: asyncio.E
     return False
 
 
-async def run_until(stop: asyncio.Event, *forever: Coroutine[Any, Any, None]) -> None:
-    """Run all of *forever* until *stop*, then cancel them. If one fails, all end with its error."""
+async def run_until(
+    stop: asyncio.Event,
+    *forever: Coroutine[Any, Any, None],
+    drain: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """
+    Run all of *forever* until *stop*, then *drain*, and only then cancel them.
+
+    If one of them fails or ends, all end, and its error is raised.
+    """
     tasks = [asyncio.create_task(one) for one in forever]
     waiter = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait({waiter, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         for task in done - {waiter}:
             task.result()
+        if drain:
+            await drain()
     finally:
         for task in (waiter, *tasks):
             task.cancel()

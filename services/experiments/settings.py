@@ -9,12 +9,19 @@ from common.settings import ServiceSettings
 class ExperimentsSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="EXPERIMENTS_", frozen=True, extra="ignore")
 
-    grpc_listen: str = Field("127.0.0.1:50052", description="where Assign and its kin are served")
-    operations_listen: str = Field("127.0.0.1:9102", description="/metrics, /livez, /readyz")
+    grpc_listen: str = Field(
+        default="127.0.0.1:50052", description="where Assign and its kin are served"
+    )
+    operations_listen: str = Field(
+        default="127.0.0.1:9102", description="/metrics, /livez, /readyz"
+    )
     router_target: str = Field(
-        "127.0.0.1:50051", description="the router whose ledger is followed (gRPC target)"
+        default="127.0.0.1:50051", description="the router whose ledger is followed (gRPC target)"
     )
 
     catch_up_s: float = Field(
-        2.0, gt=0, le=4, description="how long results may wait for the ledger's newest rows"
+        default=2.0,
+        gt=0,
+        le=4,
+        description="how long results may wait for the ledger's newest rows",
     )

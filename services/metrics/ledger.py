@@ -2,17 +2,23 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 from uuid import UUID
 
-from optimizer.router.v1.ledger_pb2 import LedgerRow
+import grpc
+from optimizer.router.v1 import router_pb2_grpc
+from optimizer.router.v1.ledger_pb2 import LedgerRow, ReadLedgerRequest, ReadLedgerResponse
 
 from common.errors import Invalid
+from common.grpc_client import call
+from common.ledger_follower import Read
 from common.ledger_rows import Skips, apply_surely, count, difference, moment, text
 from common.postgres import Connection
 from common.wire import uuid_field
 from services.metrics.domain.rollup import (
     Correction,
     Key,
+    Place,
     Request,
     Tokens,
     correct,
@@ -22,7 +28,20 @@ from services.metrics.domain.rollup import (
 from services.metrics.store import rollups
 
 CONSUMER = "metrics"
+READ_S = 5.0
 _KINDS = frozenset(LedgerRow.Kind.values()) - {LedgerRow.KIND_UNSPECIFIED}
+
+
+def reader(channel: grpc.aio.Channel) -> Read:
+    """Read the router's ledger over *channel*; retention there waits for us by our name."""
+    stub = router_pb2_grpc.RouterServiceStub(channel)
+
+    async def read(cursor: str, limit: int) -> ReadLedgerResponse:
+        request = ReadLedgerRequest(consumer=CONSUMER, cursor=cursor, limit=limit)
+        response: ReadLedgerResponse = await call(stub.ReadLedger, request, timeout_s=READ_S)
+        return response
+
+    return read
 
 
 async def apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
@@ -71,38 +90,35 @@ async def _apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
     fresh = await rollups.remember(conn, list(batch.requests.values()))
     totals = fold(request for id_, request in batch.requests.items() if id_ in fresh)
     if late := batch.late_corrections(fresh):
-        places = await rollups.places(conn, {c.request_id for c in late})
-        correct(totals, ((c, places[c.request_id]) for c in late if c.request_id in places))
+        places = await rollups.places_of(conn, {c.request_id for c in late})
+        await rollups.reprice(conn, correct(totals, late, places))
     await rollups.add(conn, totals)
     skips.report()
 
 
 def _request(row: LedgerRow) -> Request:
+    key = Key(
+        minute=minute_of(moment(row.recorded_at_ms, "recorded_at_ms")),
+        strategy=text(row.strategy, "strategy"),
+        provider=text(row.provider, "provider"),
+        model=text(row.model, "model"),
+        confidence=text(row.confidence, "confidence"),
+        outcome=text(row.outcome, "outcome"),
+        cache_hit=row.cache_hit,
+    )
     return Request(
         request_id=uuid_field(row.request_id, "request_id"),
-        key=Key(
-            minute=minute_of(moment(row.recorded_at_ms, "recorded_at_ms")),
-            strategy=text(row.strategy, "strategy"),
-            provider=text(row.provider, "provider"),
-            model=text(row.model, "model"),
-            confidence=text(row.confidence, "confidence"),
-            outcome=text(row.outcome, "outcome"),
-            cache_hit=row.cache_hit,
-        ),
+        place=Place(key, _money(row, "cost_nano_usd"), _money(row, "baseline_cost_nano_usd")),
         tokens=Tokens(
             input=count(row.input_tokens, "input_tokens"),
             output=count(row.output_tokens, "output_tokens"),
             cached_input=count(row.cached_input_tokens, "cached_input_tokens"),
         ),
-        cost_nano_usd=(
-            count(row.cost_nano_usd, "cost_nano_usd") if row.HasField("cost_nano_usd") else None
-        ),
-        baseline_cost_nano_usd=(
-            count(row.baseline_cost_nano_usd, "baseline_cost_nano_usd")
-            if row.HasField("baseline_cost_nano_usd")
-            else None
-        ),
     )
+
+
+def _money(row: LedgerRow, name: Literal["cost_nano_usd", "baseline_cost_nano_usd"]) -> int | None:
+    return count(getattr(row, name), name) if row.HasField(name) else None
 
 
 def _correction(row: LedgerRow) -> Correction:
@@ -114,5 +130,5 @@ def _correction(row: LedgerRow) -> Correction:
             cached_input=difference(row.cached_input_tokens, "cached_input_tokens"),
         ),
         cost_nano_usd=difference(row.cost_nano_usd, "cost_nano_usd"),  # absent reads as 0
-        baseline_cost_nano_usd=difference(row.baseline_cost_nano_usd, "baseline_cost_nano_usd"),
+        unpriced=row.pricing == "unpriced",
     )

@@ -32,7 +32,7 @@ class Live:
             try:
                 await self._push()
             except Failure as failure:  # Postgres is away: the next change finds it again
-                log.warning("snapshot_not_pushed", problem=failure.message)
+                log.warning("snapshot not pushed", problem=failure.message)
             await asyncio.sleep(self._interval_s)
 
     async def _push(self) -> None:

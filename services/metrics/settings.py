@@ -10,22 +10,25 @@ class MetricsSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="METRICS_", frozen=True, extra="ignore")
 
     grpc_listen: str = Field(
-        "127.0.0.1:50053", description="where GetSnapshot and its kin are served"
+        default="127.0.0.1:50053", description="where GetSnapshot and its kin are served"
     )
-    operations_listen: str = Field("127.0.0.1:9103", description="/metrics, /livez, /readyz")
+    operations_listen: str = Field(
+        default="127.0.0.1:9103", description="/metrics, /livez, /readyz"
+    )
     router_target: str = Field(
-        "127.0.0.1:50051", description="the router whose ledger is followed (gRPC target)"
+        default="127.0.0.1:50051", description="the router whose ledger is followed (gRPC target)"
     )
 
     live_interval_s: float = Field(
-        1.0, gt=0, description="the least time between two snapshots pushed while rows arrive"
-    )
-    snapshot_max_age_s: float = Field(
-        30.0, gt=0, description="how long a snapshot stands while nothing changes"
+        default=1.0,
+        gt=0,
+        description="the least time between two snapshots pushed while rows arrive",
     )
     rollup_retention_days: int = Field(
-        400, ge=8, description="rollups older than this are deleted; the ledger is not touched"
+        default=400,
+        ge=8,
+        description="rollups older than this are deleted; the ledger is not touched",
     )
     correction_window_days: int = Field(
-        35, ge=1, description="how long after a request its cost may still be corrected"
+        default=35, ge=1, description="how long after a request its cost may still be corrected"
     )

@@ -11,7 +11,7 @@ import orjson
 
 from common.cache import Cache
 from common.errors import Invalid
-from common.redis_names import METRICS_LATEST
+from common.redis_names import METRICS_LATEST, METRICS_LATEST_TTL_S
 from services.metrics.domain.history import Totals, window
 from services.metrics.domain.rollup import minute_of
 from services.metrics.domain.snapshot import PERIOD_DAYS, snapshot
@@ -38,13 +38,11 @@ class Reporting:
         store: RollupStore,
         cache: Cache,
         *,
-        snapshot_max_age_s: float,
         now: Callable[[], datetime] = utc_now,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._cache = cache
-        self._max_age_s = snapshot_max_age_s
         self._now = now
         self._monotonic_s = monotonic_s
         self._latest: Snapshot | None = None
@@ -58,9 +56,10 @@ class Reporting:
         """
         async with self._one_at_a_time:
             latest = await self._current()
-            left_s = int(self._max_age_s - (self._monotonic_s() - latest.made_s))
-            if left_s > 0:  # without Redis this is a no-op: whoever asks gets the bytes anyway
-                await self._cache.set_bytes(METRICS_LATEST, latest.json, ttl_s=left_s)
+            # Without Redis nothing happens: whoever asks gets the bytes anyway.
+            await self._cache.set_bytes(
+                METRICS_LATEST, latest.json, METRICS_LATEST_TTL_S - self._age_s(latest)
+            )
             return latest
 
     async def history(self, *, window_s: int, step_s: int) -> list[Totals]:
@@ -77,7 +76,7 @@ class Reporting:
     async def _current(self) -> Snapshot:
         """Make a new snapshot only if the figures changed or the old one is too old."""
         old = self._latest
-        if old and self._monotonic_s() - old.made_s >= self._max_age_s:
+        if old and self._age_s(old) >= METRICS_LATEST_TTL_S:
             old = None
         if old and old.position == await self._store.position():
             return old
@@ -91,3 +90,6 @@ class Reporting:
             body = orjson.dumps({**figures, "timestamp": timestamp})
             self._latest = Snapshot(position, figures, body, self._monotonic_s())
         return self._latest
+
+    def _age_s(self, snapshot: Snapshot) -> float:
+        return self._monotonic_s() - snapshot.made_s

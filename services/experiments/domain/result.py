@@ -29,8 +29,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class CostCorrection:
+    """What must be added to a result's cost, now that the truth is known."""
+
     request_id: UUID
     difference_nano_usd: int
+    unpriced: bool  # what was guessed at some price turned out to have none
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,10 +65,11 @@ async def record(conn: Connection, results: Sequence[Result]) -> set[UUID]:
 
 
 async def correct(conn: Connection, corrections: Sequence[CostCorrection]) -> None:
-    """Add differences to costs. An unpriced result stays unpriced."""
+    """Add differences to costs. An unpriced result stays unpriced: NULL plus something is NULL."""
     sums: dict[str, int] = defaultdict(int)
     for correction in corrections:
         sums[str(correction.request_id)] += correction.difference_nano_usd
+    unpriced = {str(correction.request_id) for correction in corrections if correction.unpriced}
     if sums:
         await conn.execute(
             """
@@ -78,7 +79,7 @@ async def correct(conn: Connection, corrections: Sequence[CostCorrection]) -> No
             WHERE result.request_id = new.request_id
             """,
             list(sums),
-            list(sums.values()),
+            [None if id_ in unpriced else difference for id_, difference in sums.items()],
         )
 
 

@@ -6,8 +6,8 @@ all requests, the priced ones among them, and the compared ones (what was paid a
 baseline would have cost are both known).
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -33,22 +33,21 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request is counted, and with how much: all that a correction needs."""
+
+    key: Key
+    cost_nano_usd: int | None  # of all its attempts; None: unpriced
+    baseline_cost_nano_usd: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A request that has ended."""
 
     request_id: UUID
-    key: Key
+    place: Place
     tokens: Tokens
-    cost_nano_usd: int | None  # of all its attempts; None: unpriced
-    baseline_cost_nano_usd: int | None
-
-    @property
-    def priced(self) -> bool:
-        return self.cost_nano_usd is not None
-
-    @property
-    def compared(self) -> bool:
-        return self.priced and self.baseline_cost_nano_usd is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +57,7 @@ class Correction:
     request_id: UUID
     tokens: Tokens
     cost_nano_usd: int
-    baseline_cost_nano_usd: int
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a request was counted, and in which populations: all that a correction needs."""
-
-    key: Key
-    priced: bool
-    compared: bool
+    unpriced: bool  # what was guessed at some price turned out to have none
 
 
 @dataclass(slots=True)
@@ -92,45 +82,66 @@ def fold(requests: Iterable[Request]) -> Rollups:
     """Count each request once, under its key."""
     rollups: Rollups = {}
     for request in requests:
-        sums = rollups.setdefault(request.key, Sums())
+        sums = rollups.setdefault(request.place.key, Sums())
         sums.requests += 1
-        sums.priced += request.priced
-        sums.compared += request.compared
-        _add(sums, request.tokens)
-        _pay(sums, request, place_of(request))
+        _add_tokens(sums, request.tokens)
+        _add_money(sums, request.place, times=1)
     return rollups
 
 
-def correct(rollups: Rollups, corrections: Iterable[tuple[Correction, Place]]) -> None:
+def correct(
+    rollups: Rollups, corrections: Iterable[Correction], places: Mapping[UUID, Place]
+) -> dict[UUID, Place]:
     """
-    Add the differences where the requests were counted.
+    Take corrected requests out of the money as they were and put them in as they are.
 
     An unpriced request stays unpriced: a difference to an unknown cost is not a cost.
+
+    Args:
+        rollups: What is to be added; changed in place.
+        corrections: In the ledger's order.
+        places: Where requests were counted; what is not in here was not counted.
+
+    Returns:
+        The places that changed.
     """
-    for correction, place in corrections:
-        sums = rollups.setdefault(place.key, Sums())
-        _add(sums, correction.tokens)
-        _pay(sums, correction, place)
+    changed: dict[UUID, Place] = {}
+    for correction in corrections:
+        before = changed.get(correction.request_id) or places.get(correction.request_id)
+        if before is None:
+            continue
+        after = replace(before, cost_nano_usd=_corrected(before.cost_nano_usd, correction))
+        sums = rollups.setdefault(before.key, Sums())
+        _add_tokens(sums, correction.tokens)
+        _add_money(sums, before, times=-1)
+        _add_money(sums, after, times=1)
+        changed[correction.request_id] = after
+    return changed
 
 
-def place_of(request: Request) -> Place:
-    return Place(request.key, priced=request.priced, compared=request.compared)
+def _corrected(cost_nano_usd: int | None, correction: Correction) -> int | None:
+    if cost_nano_usd is None or correction.unpriced:
+        return None
+    return cost_nano_usd + correction.cost_nano_usd
 
 
 def minute_of(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
 
 
-def _add(sums: Sums, tokens: Tokens) -> None:
+def _add_tokens(sums: Sums, tokens: Tokens) -> None:
     sums.input_tokens += tokens.input
     sums.output_tokens += tokens.output
     sums.cached_input_tokens += tokens.cached_input
 
 
-def _pay(sums: Sums, money: Request | Correction, place: Place) -> None:
-    cost = money.cost_nano_usd or 0
-    if place.priced:
-        sums.cost_nano_usd += cost
-    if place.compared:
-        sums.compared_cost_nano_usd += cost
-        sums.baseline_cost_nano_usd += money.baseline_cost_nano_usd or 0
+def _add_money(sums: Sums, place: Place, *, times: int) -> None:
+    cost = place.cost_nano_usd
+    if cost is None:
+        return
+    sums.priced += times
+    sums.cost_nano_usd += times * cost
+    if place.baseline_cost_nano_usd is not None:
+        sums.compared += times
+        sums.compared_cost_nano_usd += times * cost
+        sums.baseline_cost_nano_usd += times * place.baseline_cost_nano_usd

@@ -27,19 +27,19 @@ CREATE TABLE metrics.rollups (
     PRIMARY KEY (minute, strategy, provider, model, confidence, outcome, cache_hit)
 );
 
--- Where each request was counted: what a later correction needs, and a second guard against
--- counting one twice. Kept for as long as corrections are accepted.
+-- Where each request is counted, and with how much: what a later correction needs, and a second
+-- guard against counting one twice. Kept for as long as corrections are accepted.
 CREATE TABLE metrics.requests (
-    request_id  uuid         PRIMARY KEY,
-    minute      timestamptz  NOT NULL,
-    strategy    text         NOT NULL,
-    provider    text         NOT NULL,
-    model       text         NOT NULL,
-    confidence  text         NOT NULL,
-    outcome     text         NOT NULL,
-    cache_hit   boolean      NOT NULL,
-    priced      boolean      NOT NULL,
-    compared    boolean      NOT NULL
+    request_id              uuid         PRIMARY KEY,
+    minute                  timestamptz  NOT NULL,
+    strategy                text         NOT NULL,
+    provider                text         NOT NULL,
+    model                   text         NOT NULL,
+    confidence              text         NOT NULL,
+    outcome                 text         NOT NULL,
+    cache_hit               boolean      NOT NULL,
+    cost_nano_usd           bigint,      -- NULL: unpriced, which is not free
+    baseline_cost_nano_usd  bigint
 );
 
 CREATE INDEX idx_requests_minute ON metrics.requests (minute);

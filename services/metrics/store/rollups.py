@@ -1,13 +1,13 @@
 """Rollups in Postgres. Every query on the tables `rollups` and `requests` lives here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from datetime import datetime
 from uuid import UUID
 
 from common.postgres import Connection, Pool, connection
 from services.metrics.domain.history import FAILURES, Totals
-from services.metrics.domain.rollup import Key, Place, Request, Rollups, place_of
+from services.metrics.domain.rollup import Key, Place, Request, Rollups
 from services.metrics.domain.snapshot import Group
 
 BATCH = 5_000  # rows deleted at once: short transactions, see DESIGN.md on the ledger's tail
@@ -17,35 +17,35 @@ async def remember(conn: Connection, requests: Sequence[Request]) -> set[UUID]:
     """Note where each request is counted; return those that were not counted before."""
     if not requests:
         return set()
-    places = [place_of(request) for request in requests]
+    places = [request.place for request in requests]
     fresh = await conn.fetch(
         """
         INSERT INTO metrics.requests
             (request_id, minute, strategy, provider, model, confidence, outcome, cache_hit,
-             priced, compared)
+             cost_nano_usd, baseline_cost_nano_usd)
         SELECT request_id, minute, strategy, provider, model, confidence, outcome, cache_hit,
-               priced, compared
+               cost_nano_usd, baseline_cost_nano_usd
         FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[],
-                    $7::text[], $8::boolean[], $9::boolean[], $10::boolean[])
+                    $7::text[], $8::boolean[], $9::bigint[], $10::bigint[])
              AS new (request_id, minute, strategy, provider, model, confidence, outcome, cache_hit,
-                     priced, compared)
+                     cost_nano_usd, baseline_cost_nano_usd)
         ON CONFLICT (request_id) DO NOTHING
         RETURNING request_id
         """,
         [request.request_id for request in requests],
         *_columns(place.key for place in places),
-        [place.priced for place in places],
-        [place.compared for place in places],
+        [place.cost_nano_usd for place in places],
+        [place.baseline_cost_nano_usd for place in places],
     )
     return {row["request_id"] for row in fresh}
 
 
-async def places(conn: Connection, request_ids: Iterable[UUID]) -> dict[UUID, Place]:
+async def places_of(conn: Connection, request_ids: Iterable[UUID]) -> dict[UUID, Place]:
     """Return where requests were counted; those never counted, or too long ago, are left out."""
     rows = await conn.fetch(
         """
         SELECT request_id, minute, strategy, provider, model, confidence, outcome, cache_hit,
-               priced, compared
+               cost_nano_usd, baseline_cost_nano_usd
         FROM metrics.requests WHERE request_id = ANY ($1::uuid[])
         """,
         list(request_ids),
@@ -53,11 +53,26 @@ async def places(conn: Connection, request_ids: Iterable[UUID]) -> dict[UUID, Pl
     return {
         row["request_id"]: Place(
             Key(**{name: row[name] for name in Key.__dataclass_fields__}),
-            priced=row["priced"],
-            compared=row["compared"],
+            row["cost_nano_usd"],
+            row["baseline_cost_nano_usd"],
         )
         for row in rows
     }
+
+
+async def reprice(conn: Connection, places: Mapping[UUID, Place]) -> None:
+    """Note what requests cost after a correction."""
+    if not places:
+        return
+    await conn.execute(
+        """
+        UPDATE metrics.requests AS request SET cost_nano_usd = new.cost_nano_usd
+        FROM unnest($1::uuid[], $2::bigint[]) AS new (request_id, cost_nano_usd)
+        WHERE request.request_id = new.request_id
+        """,
+        list(places),
+        [place.cost_nano_usd for place in places.values()],
+    )
 
 
 async def add(conn: Connection, rollups: Rollups) -> None:

@@ -17,21 +17,34 @@ from services.metrics.domain.rollup import (
     correct,
     fold,
     minute_of,
-    place_of,
 )
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 KEY = Key(NOON, "hybrid", "acme", "acme/small", "high", "ok", cache_hit=False)
-REQUEST = Request(UUID(int=1), KEY, Tokens(10, 5, 2), cost_nano_usd=100, baseline_cost_nano_usd=900)
+REQUEST = Request(UUID(int=1), Place(KEY, 100, 900), Tokens(10, 5, 2))
 
+money = st.none() | st.integers(0, 999)
+keys = st.sampled_from([KEY, replace(KEY, strategy="best"), replace(KEY, cache_hit=True)])
 requests = st.builds(
     Request,
     request_id=st.uuids(),
-    key=st.sampled_from([KEY, replace(KEY, strategy="best"), replace(KEY, cache_hit=True)]),
+    place=st.builds(Place, keys, money, money),
     tokens=st.builds(Tokens, st.integers(0, 99), st.integers(0, 99), st.integers(0, 99)),
-    cost_nano_usd=st.none() | st.integers(0, 999),
-    baseline_cost_nano_usd=st.none() | st.integers(0, 999),
 )
+
+
+def costing(cost_nano_usd, baseline_cost_nano_usd):
+    return replace(REQUEST, place=Place(KEY, cost_nano_usd, baseline_cost_nano_usd))
+
+
+def corrected(request, *corrections):
+    rollups = fold([request])
+    correct(rollups, corrections, {request.request_id: request.place})
+    return rollups[KEY]
+
+
+def by(cost_nano_usd, *, unpriced=False, tokens=Tokens()):  # noqa: B008 - frozen
+    return Correction(REQUEST.request_id, tokens, cost_nano_usd, unpriced=unpriced)
 
 
 def test_a_priced_request_with_a_baseline_is_in_every_population():
@@ -51,7 +64,7 @@ def test_a_priced_request_with_a_baseline_is_in_every_population():
 
 
 def test_a_request_without_baseline_is_paid_but_not_compared():
-    [sums] = fold([replace(REQUEST, baseline_cost_nano_usd=None)]).values()
+    [sums] = fold([costing(100, None)]).values()
 
     assert (1, 0) == (sums.priced, sums.compared)
     assert (100, 0, 0) == (
@@ -62,7 +75,7 @@ def test_a_request_without_baseline_is_paid_but_not_compared():
 
 
 def test_an_unpriced_request_counts_but_its_baseline_does_not():
-    [sums] = fold([replace(REQUEST, cost_nano_usd=None)]).values()
+    [sums] = fold([costing(None, 900)]).values()
 
     assert (1, 0, 0) == (sums.requests, sums.priced, sums.compared)
     assert 0 == sums.baseline_cost_nano_usd
@@ -86,14 +99,10 @@ def test_two_batches_add_up_to_one(batch, cut):
 
 
 def test_a_correction_moves_money_and_tokens_but_counts_nobody_twice():
-    rollups = fold([REQUEST])
-    correction = Correction(REQUEST.request_id, Tokens(1, -2, 0), -30, 50)
+    sums = corrected(REQUEST, by(-50, tokens=Tokens(1, -2, 0)), by(20))
 
-    correct(rollups, [(correction, place_of(REQUEST))])
-
-    sums = rollups[KEY]
-    assert 1 == sums.requests
-    assert (70, 70, 950) == (
+    assert 1 == sums.requests == sums.priced == sums.compared
+    assert (70, 70, 900) == (
         sums.cost_nano_usd,
         sums.compared_cost_nano_usd,
         sums.baseline_cost_nano_usd,
@@ -102,12 +111,32 @@ def test_a_correction_moves_money_and_tokens_but_counts_nobody_twice():
 
 
 def test_a_difference_to_an_unknown_cost_is_no_cost():
+    assert fold([costing(None, 900)])[KEY] == corrected(costing(None, 900), by(30))
+
+
+def test_what_turns_out_to_have_no_price_leaves_the_averages():
+    assert fold([costing(None, 900)])[KEY] == corrected(REQUEST, by(-100, unpriced=True), by(5))
+
+
+def test_a_correction_of_what_was_never_counted_changes_nothing():
     rollups = {}
-    correction = Correction(REQUEST.request_id, Tokens(), 30, 50)
 
-    correct(rollups, [(correction, Place(KEY, priced=False, compared=False))])
+    assert {} == correct(rollups, [by(1)], {}) == rollups
 
-    assert {KEY: Sums()} == rollups
+
+@given(requests, st.lists(st.tuples(st.integers(-99, 99), st.booleans()), max_size=5))
+def test_corrections_in_two_batches_are_as_good_as_in_one(request_, steps):
+    corrections = [
+        Correction(request_.request_id, Tokens(), cost, unpriced=gone) for cost, gone in steps
+    ]
+    places = {request_.request_id: request_.place}
+    together, apart = fold([request_]), fold([request_])
+
+    correct(together, corrections, places)
+    for one in corrections:
+        places |= correct(apart, [one], places)
+
+    assert together == apart
 
 
 def test_a_minute_begins_at_its_first_second():
