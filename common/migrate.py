@@ -10,11 +10,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 import structlog
 
 from common.errors import Conflict, Invalid, Unavailable
+
+if TYPE_CHECKING:  # generic in the stubs only
+    Line: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:
+    Line = asyncpg.Connection
 
 log = structlog.get_logger()
 
@@ -89,7 +95,7 @@ def read(folder: Path) -> list[Migration]:
 
 
 async def _bring_up(
-    conn: asyncpg.Connection[asyncpg.Record],
+    conn: Line,
     schema: str,
     migrations: Sequence[Migration],
     lock_timeout_s: float,
@@ -113,18 +119,14 @@ async def _bring_up(
         await _apply(conn, schema, migration, lock_timeout_s)
 
 
-async def _lock(
-    conn: asyncpg.Connection[asyncpg.Record], schema: str, lock_timeout_s: float
-) -> None:
+async def _lock(conn: Line, schema: str, lock_timeout_s: float) -> None:
     """Wait for the other replicas, until this transaction ends."""
     await conn.execute(f"SET LOCAL lock_timeout = {int(lock_timeout_s * 1000)}")
     await conn.execute("SET LOCAL statement_timeout = 0")  # a role may have one: not for this
     await conn.execute("SELECT pg_advisory_xact_lock(hashtext('migrations'), hashtext($1))", schema)
 
 
-async def _pending(
-    conn: asyncpg.Connection[asyncpg.Record], schema: str, migrations: Sequence[Migration]
-) -> list[Migration]:
+async def _pending(conn: Line, schema: str, migrations: Sequence[Migration]) -> list[Migration]:
     rows = await conn.fetch(f"SELECT number, name, checksum FROM {schema}.migrations")  # noqa: S608
     applied = {row["number"]: (row["name"], row["checksum"]) for row in rows}
     newest = max(applied, default=0)
@@ -145,7 +147,7 @@ async def _pending(
 
 
 async def _apply(
-    conn: asyncpg.Connection[asyncpg.Record],
+    conn: Line,
     schema: str,
     migration: Migration,
     lock_timeout_s: float,

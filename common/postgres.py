@@ -14,7 +14,7 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import structlog
@@ -27,8 +27,11 @@ from common.settings import ServiceSettings
 
 log = structlog.get_logger()
 
-Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
-Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+if TYPE_CHECKING:  # generic in the stubs only
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool, Connection = asyncpg.Pool, PoolConnectionProxy
 Init: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 
 GIVE_BACK_S = 1.0  # for a cancelled statement to be acknowledged, before the line is cut
