@@ -35,12 +35,14 @@ else:
 Init: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 
 GIVE_BACK_S = 1.0  # for a cancelled statement to be acknowledged, before the line is cut
+ACQUIRE_S = 5.0
+RECYCLE_AFTER = 50_000  # statements: a backend's caches grow
+IDLE_S = 300.0  # then a connection is closed: what lies between may have forgotten it
 SILENT = "the database does not answer; try again"
 
 _CONNECTIONS = Gauge(
     "optimizer_database_connections", "Connections of this process's pool.", ["state"]
 )
-_ACQUIRE_TIMEOUT_S: weakref.WeakKeyDictionary[Pool, float] = weakref.WeakKeyDictionary()
 _BACKGROUND: set[asyncio.Task[None]] = set()
 
 # The server is there but cannot serve: starting, stopping, full, failed over, or a lock too long.
@@ -57,24 +59,35 @@ _TRY_AGAIN = (
 )
 
 
+class _Pool(asyncpg.Pool):
+    """A pool that knows how long its users wait."""
+
+    acquire_timeout_s = ACQUIRE_S
+
+
 async def open_pool(settings: ServiceSettings, *, init: Init | None = None) -> Pool:
     """
     Open a pool. A server that is not there yet is no error: connections are made when needed.
 
     `database_pool_min` connections are opened ahead if the server answers at once.
     """
-    pool: Pool = asyncpg.create_pool(
+    pool = _Pool(
         settings.database_url.get_secret_value(),
         min_size=0,
         max_size=settings.database_pool_max,
+        max_queries=RECYCLE_AFTER,
+        max_inactive_connection_lifetime=IDLE_S,
         timeout=settings.database_acquire_timeout_s,
         command_timeout=settings.database_statement_timeout_s,
         statement_cache_size=settings.database_statement_cache,
         init=init,
         reset=_keep_nothing,
+        loop=asyncio.get_running_loop(),
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
     )
+    pool.acquire_timeout_s = settings.database_acquire_timeout_s
     await pool
-    _ACQUIRE_TIMEOUT_S[pool] = settings.database_acquire_timeout_s
     _watch(pool)
     await _open_ahead(pool, settings.database_pool_min)
     return pool
@@ -146,7 +159,7 @@ async def ping(pool: Pool) -> None:
 
 
 async def _acquire(pool: Pool, timeout_s: float | None) -> Connection:
-    seconds = _ACQUIRE_TIMEOUT_S.get(pool) if timeout_s is None else timeout_s
+    seconds = getattr(pool, "acquire_timeout_s", ACQUIRE_S) if timeout_s is None else timeout_s
     try:
         return await pool.acquire(timeout=seconds)
     except TimeoutError:
