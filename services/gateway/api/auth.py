@@ -1,0 +1,77 @@
+"""Who is asking? One admin key for now; without it, only programs on this machine."""
+
+import hashlib
+import hmac
+
+from pydantic import SecretStr
+
+from common.errors import Denied, Unauthenticated
+from services.gateway.api.context import Caller, Context
+from services.gateway.domain.origins import is_foreign_page, is_loopback_host
+
+OPEN_PATHS = frozenset({"/health", "/livez", "/readyz"})
+ANONYMOUS = Caller(tenant="anonymous", everyone=True)
+ADMIN = Caller(tenant="admin", everyone=False)
+
+
+class Gate:
+    """Lets callers in. Keys are compared as hashes, in constant time."""
+
+    def __init__(self, admin_key: SecretStr | None) -> None:
+        self._admin = _hash(admin_key.get_secret_value().encode()) if admin_key else None
+
+    @property
+    def checks_keys(self) -> bool:
+        return self._admin is not None
+
+    def admit(self, context: Context, path: str) -> Caller | None:
+        """
+        Say who is asking; None on a route that is open to all.
+
+        Raises:
+            Unauthenticated: the key is missing or wrong.
+            Denied: without keys, a web page or another machine's name for us is at work.
+        """
+        key = _key(context)
+        if self._admin is None:
+            _check_local(context)
+            return ANONYMOUS
+        if path in OPEN_PATHS:
+            return None
+        if key is None:
+            raise Unauthenticated(
+                "No key was given: send `Authorization: Bearer <key>` or `x-api-key: <key>`.",
+                code="missing_api_key",
+            )
+        if not hmac.compare_digest(_hash(key), self._admin):
+            raise Unauthenticated("This key is not valid.")
+        return ADMIN
+
+
+def _key(context: Context) -> bytes | None:
+    authorization = context.headers.get(b"authorization", b"")
+    other = context.headers.get(b"x-api-key")
+    if not authorization.isascii() or not (other or b"").isascii():
+        raise Unauthenticated("A key has ASCII characters only.")
+    scheme, _, key = authorization.partition(b" ")
+    if scheme.lower() == b"bearer" and key.strip():
+        return key.strip()
+    return other or None
+
+
+def _check_local(context: Context) -> None:
+    if not is_loopback_host(context.headers.get(b"host", b"")):
+        raise Denied(
+            "Without keys the gateway answers to localhost, 127.0.0.1 and [::1] only:"
+            " use one of these in the URL, or set GATEWAY_ADMIN_KEY.",
+            code="foreign_host",
+        )
+    if is_foreign_page(context.headers):
+        raise Denied(
+            "Without keys the gateway does not answer to web pages of other sites.",
+            code="foreign_origin",
+        )
+
+
+def _hash(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

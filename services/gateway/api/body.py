@@ -1,0 +1,121 @@
+"""Request bodies: read up to a bound, parsed strictly, and nothing in them that cannot be kept."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.types import Receive
+
+from common.errors import Invalid, TooLarge
+
+MAX_DEPTH = 128  # levels: deeper than any schema of a tool, shallower than any parser's limit
+
+Form = TypeVar("Form", bound=BaseModel)
+
+
+class ClientGone(Exception):  # noqa: N818 - not a failure: there is nobody to tell
+    """The client hung up before its request was complete."""
+
+
+async def read_body(receive: Receive, *, limit: int) -> bytes:
+    """
+    Read a whole body.
+
+    Raises:
+        TooLarge: it has more than *limit* bytes, whatever its headers promised.
+        ClientGone: it never became complete.
+    """
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise too_large(limit)
+        return body
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > limit:
+            raise too_large(limit)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+        message = await receive()
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit} bytes; send a smaller one.")
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """
+    Parse a JSON object. Strict: no NaN, no lone surrogates, no NUL characters, no endless nesting.
+
+    Raises:
+        Invalid: it is not that; the message says where.
+    """
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    if not isinstance(value, dict):
+        raise Invalid("The body must be a JSON object.", code="invalid_body", param="body")
+    # Counting bytes is cheap; only a body that might be at fault is walked.
+    if b"\\u0000" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _check_leaves(value)
+    return value
+
+
+def parse_form(form: type[Form], raw: bytes) -> Form:
+    """
+    Parse a body into *form*, without turning texts into numbers or the like.
+
+    Raises:
+        Invalid: a field is missing, of the wrong type or out of bounds; `param` names the first.
+    """
+    try:
+        return form.model_validate(parse_object(raw), strict=True)
+    except ValidationError as error:
+        raise_invalid(error.errors(include_url=False, include_input=False))
+
+
+def raise_invalid(problems: Iterable[Mapping[str, Any]]) -> NoReturn:
+    """Turn pydantic's findings into one failure that names every field."""
+    told = [
+        (".".join(str(part) for part in problem["loc"]), str(problem["msg"]))
+        for problem in problems
+    ]
+    message = "; ".join(f"{name}: {what}" if name else what for name, what in told)
+    raise Invalid(message, code="invalid_value", param=told[0][0] or None if told else None)
+
+
+def check_text(value: str, param: str) -> str:
+    """Return *value* unless it has a NUL character, which no database keeps."""
+    if "\x00" in value:
+        raise Invalid(f"`{param}` has a NUL character; remove it.", param=param)
+    return value
+
+
+def _check_leaves(value: dict[str, Any]) -> None:
+    # A loop, not recursion: what it is looking for may be deeper than the stack.
+    waiting: list[tuple[Any, str, int]] = [(value, "", 1)]
+    while waiting:
+        node, top, depth = waiting.pop()
+        if isinstance(node, str):
+            if "\x00" in node:
+                raise Invalid(f"`{top}` has a NUL character; remove it.", param=top)
+            continue
+        if not isinstance(node, dict | list):
+            continue
+        if depth > MAX_DEPTH:
+            raise Invalid(
+                f"`{top}` is nested more than {MAX_DEPTH} levels deep; flatten it.", param=top
+            )
+        if isinstance(node, dict):
+            waiting.extend((key, top or "body", depth + 1) for key in node)
+            waiting.extend((child, top or key, depth + 1) for key, child in node.items())
+        else:
+            waiting.extend((child, top, depth + 1) for child in node)

@@ -1,0 +1,103 @@
+"""The OpenAI wire: chat completions, plain and streamed; models. Plain ASGI, for its speed."""
+
+from optimizer.router.v1 import router_pb2
+from starlette.types import Receive, Scope, Send
+
+from common.errors import Invalid, NotFound
+from common.strategies import STRATEGIES
+from services.gateway.api.body import check_text, parse_object, read_body
+from services.gateway.api.context import caller_of, context_of
+from services.gateway.api.hangup import StopOnHangUp
+from services.gateway.api.outcome import cost_header, headers
+from services.gateway.api.respond import send_json
+from services.gateway.api.stream import StreamAnswer
+from services.gateway.domain import options as names
+from services.gateway.domain.openai_wire import (
+    ChatRequest,
+    ModelChoice,
+    choose_model,
+    read_chat,
+    unknown_model,
+)
+from services.gateway.domain.options import Options, read_options
+from services.gateway.usecases import Completions, Placement
+
+
+class ChatCompletions:
+    """POST /v1/chat/completions."""
+
+    route_path = "/v1/chat/completions"
+
+    def __init__(
+        self, completions: Completions, *, max_body_bytes: int, heartbeat_s: float
+    ) -> None:
+        self._completions = completions
+        self._max_body_bytes = max_body_bytes
+        self._heartbeat_s = heartbeat_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = context_of(scope)
+        raw = await read_body(receive, limit=self._max_body_bytes)
+        chat = read_chat(parse_object(raw))
+        choice = choose_model(chat.model)
+        options = read_options(context.headers, strategies=STRATEGIES)
+        placement = await self._place(chat, choice, options)
+        ask = router_pb2.Ask(
+            request_id=context.request_id,
+            tenant=caller_of(scope).tenant,
+            user_id=options.user_id or chat.user,
+            model=choice.pinned,
+            strategy=placement.strategy,
+            body=raw,
+            use_cache=bool(options.use_cache),
+            experiment_id=placement.experiment_id,
+            arm=placement.arm,
+        )
+        if chat.stream:
+            answer = StreamAnswer(send, placement, heartbeat_s=self._heartbeat_s)
+            await answer.serve(self._completions, ask, receive)
+        else:
+            await self._plain(ask, placement, receive, send)
+
+    async def _place(self, chat: ChatRequest, choice: ModelChoice, options: Options) -> Placement:
+        if choice.strategy and choice.strategy not in STRATEGIES:
+            raise unknown_model(chat.model)
+        if choice.strategy and options.strategy and choice.strategy != options.strategy:
+            raise Invalid(
+                f"`{names.STRATEGY}` contradicts the model `{chat.model}`; send one of them.",
+                code="invalid_value",
+                param=names.STRATEGY,
+            )
+        user_id = options.user_id or chat.user
+        if options.experiment_id:
+            _check_experiment(choice, user_id)
+        try:
+            return await self._completions.place(
+                choice.strategy or options.strategy,
+                experiment_id=options.experiment_id,
+                user_id=user_id,
+            )
+        except NotFound as failure:
+            failure.param = names.EXPERIMENT
+            raise
+
+    async def _plain(
+        self, ask: router_pb2.Ask, placement: Placement, receive: Receive, send: Send
+    ) -> None:
+        async with StopOnHangUp(receive):
+            response = await self._completions.complete(ask)
+        told = [*headers(response.outcome, placement), cost_header(response.outcome)]
+        await send_json(send, 200, response.body, told)
+
+
+def _check_experiment(choice: ModelChoice, user_id: str) -> None:
+    if choice.pinned:
+        raise Invalid(
+            "An experiment compares strategies, and a pinned model leaves nothing to choose:"
+            ' send the model "auto", or no experiment.',
+            code="invalid_value",
+            param="model",
+        )
+    if not user_id:
+        raise Invalid(names.NEEDS_USER, code="user_id_required", param=names.USER)
+    check_text(user_id, names.USER)

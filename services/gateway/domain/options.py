@@ -1,0 +1,79 @@
+"""Routing options: what a client may say about one request beside its body."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from common.errors import Invalid
+from services.gateway.domain.openai_wire import MAX_USER_CHARACTERS
+
+STRATEGY = "x-optimizer-strategy"
+EXPERIMENT = "x-optimizer-experiment-id"
+USER = "x-optimizer-user-id"
+CACHE = "x-optimizer-cache"
+MAX_ID = 2**63 - 1
+NEEDS_USER = "user_id required when experiment_id is specified"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    strategy: str = ""  # empty: not said
+    experiment_id: int = 0  # 0: none
+    user_id: str = ""
+    use_cache: bool | None = None  # None: not said
+
+
+NOTHING_SAID = Options()
+
+
+def read_options(headers: Mapping[bytes, bytes], *, strategies: Collection[str]) -> Options:
+    """
+    Read the `x-optimizer-...` headers.
+
+    Args:
+        headers: By lower-case name.
+        strategies: The names there are.
+
+    Raises:
+        Invalid: a value is out of bounds; `param` is the header's name.
+    """
+    said = {
+        name: _text(headers[name.encode()], name)
+        for name in (STRATEGY, EXPERIMENT, USER, CACHE)
+        if name.encode() in headers
+    }
+    if not said:
+        return NOTHING_SAID
+    cache = said.get(CACHE)
+    if cache not in (None, "on", "off"):
+        raise _wrong(CACHE, "must be on or off")
+    user = said.get(USER, "")
+    if USER in said and not 1 <= len(user) <= MAX_USER_CHARACTERS:
+        raise _wrong(USER, f"must have 1 to {MAX_USER_CHARACTERS} characters")
+    if STRATEGY in said and said[STRATEGY] not in strategies:
+        raise _wrong(STRATEGY, f"must be one of {', '.join(strategies)}")
+    return Options(
+        strategy=said.get(STRATEGY, ""),
+        experiment_id=_identifier(said[EXPERIMENT]) if EXPERIMENT in said else 0,
+        user_id=user,
+        use_cache=None if cache is None else cache == "on",
+    )
+
+
+def _identifier(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_ID))):
+        raise _wrong(EXPERIMENT, "must be a whole number of at least 1")
+    number = int(text)
+    if not 1 <= number <= MAX_ID:
+        raise _wrong(EXPERIMENT, "must be a whole number of at least 1")
+    return number
+
+
+def _text(value: bytes, name: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise _wrong(name, "must be UTF-8") from None
+
+
+def _wrong(header: str, what: str) -> Invalid:
+    return Invalid(f"`{header}` {what}.", code="invalid_value", param=header)

@@ -1,0 +1,128 @@
+"""What the gateway does with a request for a completion: place it, ask the router, count it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from optimizer.experiments.v1 import experiments_pb2
+from optimizer.router.v1 import router_pb2
+from prometheus_client import Counter
+
+from common.errors import Failure, Invalid, NotFound
+from services.gateway.clients.router import Stream
+
+log = structlog.get_logger()
+_unassigned = Counter(
+    "optimizer_unassigned_requests_total",
+    "Requests of an experiment that were served without an arm: the service was silent.",
+)
+
+SILENT = "the experiments service did not answer in time: served without an arm"
+ENDED = "the experiment has ended: served with its outcome, not recorded"
+
+
+class AsksRouter(Protocol):
+    async def complete(self, ask: router_pb2.Ask) -> router_pb2.CompleteResponse: ...
+    async def embed(self, ask: router_pb2.Ask) -> router_pb2.EmbedResponse: ...
+    async def stream(self, ask: router_pb2.Ask) -> Stream: ...
+
+
+class AssignsArms(Protocol):
+    async def assign(self, experiment_id: int, user_id: str) -> experiments_pb2.AssignResponse: ...
+
+
+class CountsSpend(Protocol):
+    def expect(self, request_id: str, tenant: str) -> None: ...
+    def answered(self, request_id: str, cost_nano_usd: int | None) -> None: ...
+    def give_up(self, request_id: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How a request is to be served, once experiments had their say."""
+
+    strategy: router_pb2.Strategy
+    experiment_id: int = 0  # 0: no result is recorded
+    arm: str = ""
+    note: str = ""  # why there is no arm although an experiment was named
+
+
+class Completions:
+    def __init__(self, router: AsksRouter, experiments: AssignsArms, spend: CountsSpend) -> None:
+        self._router = router
+        self._experiments = experiments
+        self._spend = spend
+
+    async def place(self, strategy: str, *, experiment_id: int, user_id: str) -> Placement:
+        """
+        Find the strategy that serves a request: the arm's, if it is part of an experiment.
+
+        A silent experiments service does not stop a completion.
+
+        Raises:
+            Invalid: the experiments service refuses the user's id.
+            NotFound: there is no such experiment.
+        """
+        wanted = router_pb2.Strategy(name=strategy)
+        if not experiment_id:
+            return Placement(wanted)
+        try:
+            assigned = await self._experiments.assign(experiment_id, user_id)
+        except NotFound as failure:
+            raise NotFound("Experiment not found", code="experiment_not_found") from failure
+        except Invalid:
+            raise
+        except Failure as failure:
+            _unassigned.inc()
+            log.warning("served_without_arm", experiment=experiment_id, reason=failure.message)
+            return Placement(wanted, note=SILENT)
+        arm = assigned.arm
+        strategy_of_arm = router_pb2.Strategy(
+            name=arm.strategy, parameters_json=arm.parameters_json
+        )
+        if not assigned.recorded:
+            return Placement(strategy_of_arm, note=ENDED)
+        return Placement(strategy_of_arm, experiment_id, arm.name)
+
+    async def complete(self, ask: router_pb2.Ask) -> router_pb2.CompleteResponse:
+        """
+        Have one completion served; its cost counts from now on.
+
+        Raises:
+            Failure: whatever the router says.
+        """
+        self._spend.expect(ask.request_id, ask.tenant)
+        try:
+            response = await self._router.complete(ask)
+        except BaseException:
+            self._spend.give_up(ask.request_id)
+            raise
+        self._spend.answered(ask.request_id, cost_of(response.outcome))
+        return response
+
+    async def embed(self, ask: router_pb2.Ask) -> router_pb2.EmbedResponse:
+        """Have texts embedded; otherwise as `complete`."""
+        self._spend.expect(ask.request_id, ask.tenant)
+        try:
+            response = await self._router.embed(ask)
+        except BaseException:
+            self._spend.give_up(ask.request_id)
+            raise
+        self._spend.answered(ask.request_id, cost_of(response.outcome))
+        return response
+
+    async def stream(self, ask: router_pb2.Ask) -> Stream:
+        """Begin a streamed completion; whoever reads it calls `finished` or `given_up`."""
+        self._spend.expect(ask.request_id, ask.tenant)
+        return await self._router.stream(ask)
+
+    def finished(self, request_id: str, outcome: router_pb2.Outcome) -> None:
+        self._spend.answered(request_id, cost_of(outcome))
+
+    def given_up(self, request_id: str) -> None:
+        self._spend.give_up(request_id)
+
+
+def cost_of(outcome: router_pb2.Outcome) -> int | None:
+    """Return the cost in nano-USD; None when unpriced."""
+    return outcome.cost_nano_usd if outcome.HasField("cost_nano_usd") else None
