@@ -1,0 +1,130 @@
+"""
+Which models are left alone for a while, because they or their provider failed again and again.
+
+A model's breaker opens after consecutive failures and lets one call try it out when its rest is
+over. A provider that refuses our key or our account rests as a whole. A rate limit is no failure:
+the model rests as long as it asked for.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+from purgatory.domain.model import CLOSED, OPENED, ClosedState, Context, OpenedState
+
+from services.router.domain.catalog import Model
+from services.router.domain.provider_failure import (
+    BREAKS,
+    OUT_OF_RATE,
+    PROVIDER_WIDE,
+    ProviderFailure,
+)
+from services.router.providers.metrics import BREAKER
+
+FAILURES_TO_OPEN = 5
+REST_S = 20.0  # an outage that ends is noticed within this, and the first choice used again
+REFUSED_REST_S = 300.0  # a key or an account does not mend itself by the minute
+LONGEST_RATE_REST_S = 60.0
+PROBE_S = 60.0  # a trial that never reports back does not block the next one for ever
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _State:
+    context: Context
+    probing_until: float = 0
+    resting_until: float = 0
+
+
+@dataclass(slots=True)
+class Breakers:
+    """
+    Asked before each call, told after it.
+
+    Args:
+        failures_to_open: Consecutive failures of one model.
+        rest_s: How long it is left alone then.
+        now: A monotonic clock.
+    """
+
+    failures_to_open: int = FAILURES_TO_OPEN
+    rest_s: float = REST_S
+    now: Callable[[], float] = time.monotonic
+    _models: dict[str, _State] = field(default_factory=dict)
+    _providers: dict[str, float] = field(default_factory=dict)  # name: rests until
+
+    def allows(self, model: Model) -> bool:
+        """Return whether *model* may be called now. True for a trial is given to one call only."""
+        now = self.now()
+        state = self._state(model)
+        if now < self._providers.get(model.provider, 0) or now < state.resting_until:
+            return False
+        try:
+            state.context.handle_new_request()
+        except OpenedState:
+            self._show(model, 2)
+            return False
+        if state.context.state == CLOSED:
+            return True
+        if now < state.probing_until:
+            return False
+        state.probing_until = now + PROBE_S
+        self._show(model, 1)
+        return True
+
+    def succeeded(self, model: Model) -> None:
+        state = self._state(model)
+        was = state.context.state
+        state.context.handle_end_request()
+        if was == OPENED:  # it was asked all the same, for want of another
+            state.context.set_state(ClosedState())
+        self._after(model, state)
+        if was != CLOSED:
+            log.info("model_back", model=model.name)
+
+    def failed(self, model: Model, failure: ProviderFailure) -> None:
+        """Take note of a failure. One that is the caller's fault shows that the model works."""
+        state = self._state(model)
+        if failure.kind in PROVIDER_WIDE:
+            self._rest_provider(model, failure)
+        if failure.kind in OUT_OF_RATE:
+            asked = failure.retry_after_s or 0
+            state.resting_until = self.now() + min(asked, LONGEST_RATE_REST_S)
+        if failure.kind in BREAKS:
+            was = state.context.state
+            state.context.handle_exception(failure)
+            if was != state.context.state:
+                log.warning("model_left_alone", model=model.name, kind=failure.kind)
+        elif failure.caller_fault:
+            state.context.handle_end_request()
+        self._after(model, state)
+
+    def undecided(self, model: Model) -> None:
+        """Take note of a call that ended without saying anything about the model."""
+        self._after(model, self._state(model))
+
+    def _rest_provider(self, model: Model, failure: ProviderFailure) -> None:
+        self._providers[model.provider] = self.now() + REFUSED_REST_S
+        log.error(
+            "provider_out_of_rotation",
+            provider=model.provider,
+            kind=failure.kind,
+            rest_s=REFUSED_REST_S,
+            what_to_do="check its key and its account",
+        )
+
+    def _after(self, model: Model, state: _State) -> None:
+        state.probing_until = 0
+        state.context.messages.clear()  # nobody listens on purgatory's bus
+        self._show(model, 0 if state.context.state == CLOSED else 2)
+
+    def _state(self, model: Model) -> _State:
+        if model.name not in self._models:
+            context = Context(model.name, threshold=self.failures_to_open, ttl=self.rest_s)
+            self._models[model.name] = _State(context)
+        return self._models[model.name]
+
+    def _show(self, model: Model, state: int) -> None:
+        BREAKER.labels(model.provider, model.name).set(state)
