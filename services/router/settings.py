@@ -13,7 +13,7 @@ SHIPPED_CATALOG = Path(__file__).parent / "catalog.yaml"
 class RouterSettings(ServiceSettings):
     """Provider keys are not settings: the catalog names the variables that hold them."""
 
-    model_config = SettingsConfigDict(env_prefix="ROUTER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ROUTER_")
 
     catalog_path: Path = Field(SHIPPED_CATALOG, description="the models and who serves them (YAML)")
 
@@ -39,10 +39,16 @@ class RouterSettings(ServiceSettings):
         "metrics,experiments,gateway", description="whom retention waits for, comma-separated"
     )
 
-    answer_ttl_s: int = Field(300, ge=1, description="how long an exact repeat is served from cache")
+    answer_ttl_s: int = Field(
+        300, ge=1, description="how long an exact repeat is served from cache"
+    )
     request_timeout_s: float = Field(
         600, gt=0, description="the most time one request may take, whatever its caller allows"
     )
     stream_drain_s: float = Field(
         30, ge=0, description="how long a stream goes on upstream once its client has gone"
     )
+
+    @property
+    def readers(self) -> list[str]:
+        return [name.strip() for name in self.ledger_readers.split(",") if name.strip()]

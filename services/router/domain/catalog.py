@@ -67,3 +67,17 @@ class Catalog:
     def servable(self) -> list[Model]:
         """Return the models that are enabled and whose provider is on, in catalog order."""
         return [m for m in self.models.values() if m.enabled and self.providers[m.provider].enabled]
+
+    def baseline_price(self) -> Price | None:
+        """
+        Return the price that savings are measured against; None: there is nothing to compare with.
+
+        Without a named baseline it is that of the most capable priced model; of simulated ones
+        only while no real one is on.
+        """
+        if self.baseline_model is not None:
+            return self.models[self.baseline_model].price
+        priced = [m for m in self.servable() if m.price and "embeddings" not in m.capabilities]
+        real = [m for m in priced if not self.providers[m.provider].sandbox]
+        best = max(real or priced, key=lambda m: m.capability, default=None)
+        return best.price if best else None

@@ -33,7 +33,6 @@ class KeptAnswer:
     confidence: str
     usage: Usage
     cost_nano_usd: int | None
-    baseline_cost_nano_usd: int | None
     decision_json: bytes
 
     def pack(self) -> bytes:

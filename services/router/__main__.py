@@ -1,0 +1,167 @@
+"""Wires the router, once. `python -m services.router` runs it."""
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from optimizer.router.v1.router_pb2_grpc import add_RouterServiceServicer_to_server
+
+from common.cache import Cache
+from common.errors import Unavailable
+from common.grpc_server import GrpcServer
+from common.logs import setup_logs
+from common.migrate import migrate
+from common.ops import Operations, checks
+from common.postgres import Pool, close_pool, open_pool
+from common.redis_names import ANSWERS, LEDGER_GREW
+from common.service import run
+from common.startup import run_until, until_available
+from services.router.attempts import Candidates
+from services.router.domain.strategies import Strategies
+from services.router.providers.client import ProviderClient
+from services.router.servicer import RouterServicer
+from services.router.settings import RouterSettings
+from services.router.store import partitions
+from services.router.store.answers import Answers
+from services.router.store.catalog_file import CatalogFile
+from services.router.store.housekeeping import Housekeeping
+from services.router.store.journal import Journal
+from services.router.store.learned import Learned
+from services.router.store.ledger import Ledger
+from services.router.store.ledger_reader import LedgerReader
+from services.router.store.prices import Prices
+from services.router.usecases import Routing
+
+SCHEMA = "router"
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(slots=True)
+class Service:
+    """Everything wired, nothing started."""
+
+    settings: RouterSettings
+    pool: Pool
+    cache: Cache
+    catalog: CatalogFile
+    client: ProviderClient
+    ledger: Ledger
+    housekeeping: Housekeeping
+    learned: Learned
+    routing: Routing
+    server: GrpcServer
+    grown: asyncio.Event
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until *stop*; then let what is under way end, and settle it."""
+        operations = Operations(
+            self.settings.operations_listen, ready=checks({"ledger": self._recording})
+        )
+        await operations.start()
+        try:
+            if await until_available(self._migrate, stop):
+                await self.ledger.start()
+                await self.server.start()
+                self.started.set()
+                await run_until(
+                    stop,
+                    self.catalog.watch(),
+                    self.housekeeping.run(),
+                    self.learned.run(),
+                    self._tell_followers(),
+                    drain=self._drain,
+                )
+        finally:
+            await self.client.close()
+            await self.ledger.stop()
+            await self.cache.close()
+            await close_pool(self.pool)
+            await operations.stop()
+
+    async def _migrate(self) -> None:
+        await migrate(self.settings.direct_url, SCHEMA, MIGRATIONS)
+        await partitions.make_ahead(self.pool)
+
+    async def _recording(self) -> None:
+        if not self.started.is_set():
+            raise Unavailable("waiting for the database to migrate")
+        if not (status := self.ledger.status()).startswith("ok"):
+            raise Unavailable(status)
+
+    async def _drain(self) -> None:
+        await self.server.stop()
+        await self.routing.drain(self.settings.drain_s)
+
+    async def _tell_followers(self) -> None:
+        """Say "there is more", once for whatever grew meanwhile; unheard, followers poll."""
+        while True:
+            await self.grown.wait()
+            self.grown.clear()
+            await self.cache.publish(LEDGER_GREW, b"")
+
+
+async def build(settings: RouterSettings) -> Service:
+    """
+    Wire everything; nothing is started, nobody is called.
+
+    Raises:
+        Invalid: the catalog is wrong; the message points at the line.
+    """
+    pool = await open_pool(settings)
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    cache = Cache(redis_url, prefix=ANSWERS)
+    grown = asyncio.Event()
+    catalog = CatalogFile(settings.catalog_path, os.environ, Prices(pool))
+    client = ProviderClient(lambda: catalog.current)
+    ledger = Ledger(
+        pool,
+        Journal(settings.journal_path, max_bytes=settings.journal_max_bytes),
+        commit_limit_s=settings.commit_timeout_s,
+        on_grown=grown.set,
+    )
+    reader = LedgerReader(pool)
+    learned = Learned(pool)
+    routing = Routing(
+        catalog=lambda: catalog.current,
+        strategies=Strategies(lambda: catalog.current, lambda: learned.current),
+        candidates=Candidates(client, drain_s=settings.stream_drain_s),
+        ledger=ledger,
+        answers=Answers(cache, ttl_s=settings.answer_ttl_s),
+    )
+    servicer = RouterServicer(routing, reader, learned)
+    return Service(
+        settings=settings,
+        pool=pool,
+        cache=cache,
+        catalog=catalog,
+        client=client,
+        ledger=ledger,
+        housekeeping=Housekeeping(
+            pool,
+            ledger,
+            keep_days=settings.ledger_retention_days,
+            readers=settings.readers,
+            reap_every_s=settings.reaper_interval_s,
+            grace_s=settings.reaper_grace_s,
+            on_grown=grown.set,
+        ),
+        learned=learned,
+        routing=routing,
+        server=GrpcServer(
+            settings, [lambda server: add_RouterServiceServicer_to_server(servicer, server)]
+        ),
+        grown=grown,
+    )
+
+
+async def main(stop: asyncio.Event) -> None:
+    settings = RouterSettings()  # type: ignore[call-arg]  # read from the environment
+    setup_logs(SCHEMA, settings.log_level)
+    service = await build(settings)
+    await service.run(stop)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,195 @@
+"""The router's gRPC face: decode, delegate, encode. Nothing is decided here."""
+
+from collections.abc import AsyncIterator
+from typing import NoReturn
+
+import grpc
+import orjson
+from optimizer.router.v1 import ledger_pb2, router_pb2, router_pb2_grpc
+
+from common.errors import Invalid
+from common.grpc_server import Context, remaining_s
+from common.wire import json_field, uuid_field
+from services.router.domain.catalog import Catalog, Model
+from services.router.domain.request import Ask, StrategyChoice
+from services.router.store.learned import Learned
+from services.router.store.ledger_reader import LedgerReader
+from services.router.usecases import Answer, Routing
+
+
+class RouterServicer(router_pb2_grpc.RouterServiceServicer):
+    """Failures are raised as `common.errors`; the server's interceptor gives them their code."""
+
+    def __init__(self, routing: Routing, reader: LedgerReader, learned: Learned) -> None:
+        self._routing = routing
+        self._reader = reader
+        self._learned = learned
+
+    async def Complete(
+        self, request: router_pb2.CompleteRequest, context: Context
+    ) -> router_pb2.CompleteResponse:
+        ask = self._ask(request.ask)
+        answer = await self._routing.complete(ask, timeout_s=remaining_s(context))
+        return router_pb2.CompleteResponse(body=answer.body, outcome=_outcome(answer))
+
+    async def StreamComplete(
+        self, request: router_pb2.StreamCompleteRequest, context: Context
+    ) -> AsyncIterator[router_pb2.StreamCompleteResponse]:
+        ask = self._ask(request.ask, streamed=True)
+        async for event in self._routing.stream(ask, timeout_s=remaining_s(context)):
+            if not isinstance(event, Answer):
+                yield router_pb2.StreamCompleteResponse(chunks=router_pb2.Chunks(json=event))
+            elif event.finished:
+                yield router_pb2.StreamCompleteResponse(finished=_outcome(event))
+            else:
+                yield router_pb2.StreamCompleteResponse(started=_outcome(event))
+
+    async def Decide(
+        self, request: router_pb2.DecideRequest, _context: Context
+    ) -> router_pb2.DecideResponse:
+        decision = self._routing.decide(self._ask(request.ask))
+        chosen = decision.chosen
+        return router_pb2.DecideResponse(
+            provider=chosen.model.provider,
+            model=chosen.model.name,
+            strategy=decision.strategy,
+            confidence=decision.confidence,
+            decision_json=orjson.dumps(decision.explanation),
+            expected_cost_nano_usd=chosen.expected_cost_nano_usd,
+        )
+
+    async def ListModels(
+        self, _request: router_pb2.ListModelsRequest, _context: Context
+    ) -> router_pb2.ListModelsResponse:
+        catalog = self._routing.catalog
+        return router_pb2.ListModelsResponse(
+            models=[_model(m, catalog) for m in catalog.models.values()],
+            default_strategy=catalog.default_strategy,
+            baseline_model=catalog.baseline_model or "",
+            strategies=self._routing.strategy_names(),
+        )
+
+    async def ListProviders(
+        self, _request: router_pb2.ListProvidersRequest, _context: Context
+    ) -> router_pb2.ListProvidersResponse:
+        catalog = self._routing.catalog
+        return router_pb2.ListProvidersResponse(
+            providers=[
+                router_pb2.Provider(
+                    name=p.name,
+                    wire=p.wire,
+                    enabled=p.enabled,
+                    why_off=p.why_off or "",
+                    models=sum(m.provider == p.name for m in catalog.models.values()),
+                    sandbox=p.sandbox,
+                )
+                for p in catalog.providers.values()
+            ]
+        )
+
+    async def RecordFeedback(
+        self, request: router_pb2.RecordFeedbackRequest, _context: Context
+    ) -> router_pb2.RecordFeedbackResponse:
+        request_id = uuid_field(request.request_id, "request_id")
+        revision = await self._routing.record_feedback(
+            request_id,
+            tenant=request.tenant,
+            quality_score=request.quality_score,
+            is_correct=request.is_correct,
+            is_helpful=request.is_helpful if request.HasField("is_helpful") else None,
+            comment=request.comment,
+        )
+        return router_pb2.RecordFeedbackResponse(
+            feedback_id=f"{request_id}.{revision}", revision=revision
+        )
+
+    async def ReadLedger(
+        self, request: ledger_pb2.ReadLedgerRequest, _context: Context
+    ) -> ledger_pb2.ReadLedgerResponse:
+        return await self._reader.read(request.consumer, request.cursor, request.limit)
+
+    async def GetLearningStatus(
+        self, _request: router_pb2.GetLearningStatusRequest, _context: Context
+    ) -> router_pb2.GetLearningStatusResponse:
+        return router_pb2.GetLearningStatusResponse(
+            models=[
+                router_pb2.LearnedModel(
+                    model=belief.model,
+                    difficulty=belief.difficulty,
+                    quality=belief.quality,
+                    evidence=belief.evidence,
+                )
+                for belief in self._learned.status(self._routing.catalog)
+            ]
+        )
+
+    async def RetrainLearning(
+        self, _request: router_pb2.RetrainLearningRequest, context: Context
+    ) -> NoReturn:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not served yet")
+
+    async def Embed(self, _request: router_pb2.EmbedRequest, context: Context) -> NoReturn:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not served yet")
+
+    def _ask(self, ask: router_pb2.Ask, *, streamed: bool = False) -> Ask:
+        body = json_field(ask.body, "body")
+        messages = body.get("messages")
+        if not isinstance(messages, list) or not messages:
+            raise Invalid("messages must be a list of at least one message", param="messages")
+        return Ask(
+            request_id=uuid_field(ask.request_id, "request_id"),
+            tenant=ask.tenant,
+            user_id=ask.user_id or None,
+            model=ask.model or None,
+            strategy=StrategyChoice(
+                ask.strategy.name or self._routing.catalog.default_strategy,
+                json_field(ask.strategy.parameters_json, "strategy.parameters"),
+            ),
+            body=body,
+            use_cache=ask.use_cache,
+            streamed=streamed,
+            experiment_id=ask.experiment_id or None,
+            arm=ask.arm or None,
+        )
+
+
+def _outcome(answer: Answer) -> router_pb2.Outcome:
+    return router_pb2.Outcome(
+        provider=answer.provider,
+        model=answer.model,
+        strategy=answer.strategy,
+        confidence=answer.confidence,
+        decision_json=answer.decision_json,
+        usage=router_pb2.Usage(
+            input_tokens=answer.usage.input_tokens,
+            output_tokens=answer.usage.output_tokens,
+            cached_input_tokens=answer.usage.cached_input_tokens,
+            estimated=answer.usage.estimated,
+        ),
+        cost_nano_usd=answer.cost_nano_usd,
+        pricing=answer.pricing,
+        cache_hit=answer.cache_hit,
+        cache_key=answer.cache_key or "",
+        original_cost_nano_usd=answer.original_cost_nano_usd,
+        baseline_cost_nano_usd=answer.baseline_cost_nano_usd,
+        fallbacks=answer.fallbacks,
+        latency_ms=answer.latency_ms,
+        overhead_ms=answer.overhead_ms,
+    )
+
+
+def _model(model: Model, catalog: Catalog) -> router_pb2.Model:
+    price = model.price
+    return router_pb2.Model(
+        name=model.name,
+        provider=model.provider,
+        tier=model.tier,
+        capability=model.capability,
+        context_tokens=model.context_tokens,
+        capabilities=sorted(model.capabilities),
+        enabled=model.enabled and catalog.providers[model.provider].enabled,
+        input_nano_usd_per_million=price.input if price else None,
+        cached_input_nano_usd_per_million=price.cached_input if price else None,
+        output_nano_usd_per_million=price.output if price else None,
+        price_version=price.version if price else 0,
+    )

@@ -1,0 +1,304 @@
+"""
+The story of one request: repeated, or decided, called, recorded, answered.
+
+A story runs to its end even when its caller has gone: what was asked is still paid.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import orjson
+
+from common.errors import Failure, Invalid, TimedOut
+from services.router.attempts import Candidates
+from services.router.background import Caller, Outlet, Stories
+from services.router.domain.catalog import Catalog, Model
+from services.router.domain.decision import Decision
+from services.router.domain.entries import Outcome, Pricing
+from services.router.domain.request import Ask, Usage
+from services.router.domain.strategies import Strategies
+from services.router.store.answers import Answers, KeptAnswer, key_of
+from services.router.store.entry import Closed, Entry
+from services.router.store.ledger import Ledger
+
+NOTHING_USED = Usage(0, 0)
+BEST_SCORE = 5
+MOST_COMMENT = 1000  # characters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the caller is told. Of a stream there are two: as it starts, and when it has ended."""
+
+    body: bytes = b""  # an OpenAI chat.completion as JSON; empty for a stream
+    provider: str
+    model: str
+    strategy: str
+    confidence: str
+    decision_json: bytes
+    usage: Usage = NOTHING_USED
+    cost_nano_usd: int | None = None
+    pricing: Pricing = "unpriced"
+    baseline_cost_nano_usd: int | None = None
+    original_cost_nano_usd: int | None = None
+    cache_hit: bool = False
+    cache_key: str | None = None
+    finish_reason: str = ""
+    fallbacks: int = 0
+    latency_ms: float = 0
+    overhead_ms: float = 0  # of the latency, not spent waiting for providers
+    finished: bool = True
+
+
+StreamEvent = Answer | Sequence[bytes]  # what started, batches of chunks, what finished
+
+
+class Routing:
+    """
+    Args:
+        catalog: Gives the catalog of this moment.
+        strategies: Decide.
+        candidates: Call, in the order of a decision.
+        ledger: Records; without it nothing is served.
+        answers: Remembers exact repeats; may forget at any moment.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: Callable[[], Catalog],
+        strategies: Strategies,
+        candidates: Candidates,
+        ledger: Ledger,
+        answers: Answers,
+    ) -> None:
+        self._catalog = catalog
+        self._strategies = strategies
+        self._candidates = candidates
+        self._ledger = ledger
+        self._answers = answers
+        self._stories = Stories()
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._catalog()
+
+    def strategy_names(self) -> list[str]:
+        return self._strategies.names()
+
+    def decide(self, ask: Ask) -> Decision:
+        """
+        Decide without calling or recording.
+
+        Raises:
+            Invalid, NotFound, Unavailable: as `Strategy.decide`.
+        """
+        if ask.model:
+            return self._strategies.decide_pinned(ask)
+        return self._strategies.get(ask.strategy).decide(ask, self.catalog)
+
+    async def complete(self, ask: Ask, *, timeout_s: float) -> Answer:
+        """
+        Serve one completion: from the cache, or from the first candidate that answers.
+
+        Only the ledger is indispensable: no answer leaves before its row is durable.
+
+        Raises:
+            As `decide` and `Candidates.first_answer`.
+        """
+        return await self._stories.tell(lambda caller: self._complete(ask, caller, timeout_s))
+
+    def stream(self, ask: Ask, *, timeout_s: float) -> AsyncGenerator[StreamEvent, None]:
+        """Serve one completion as it comes: what started, batches of chunks, what finished."""
+        return self._stories.stream(lambda outlet: self._stream(ask, outlet, timeout_s))
+
+    async def record_feedback(
+        self,
+        request_id: UUID,
+        *,
+        tenant: str,
+        quality_score: int,
+        is_correct: bool,
+        is_helpful: bool | None,
+        comment: str,
+    ) -> int:
+        """
+        Add a revision of a request's feedback; the last one counts.
+
+        Raises:
+            Invalid: the score or the comment is out of bounds.
+            NotFound: no such request of this tenant has ended.
+        """
+        if not 1 <= quality_score <= BEST_SCORE:
+            raise Invalid(
+                f"quality_score must be within 1..{BEST_SCORE}, got {quality_score}",
+                param="quality_score",
+            )
+        if len(comment) > MOST_COMMENT:
+            raise Invalid(f"comment: {MOST_COMMENT} characters at most", param="comment")
+        details = {
+            "quality_score": quality_score,
+            "is_correct": is_correct,
+            "is_helpful": is_helpful,
+            "comment": comment or None,
+        }
+        return await self._ledger.record_feedback(request_id, tenant, details)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let the stories under way end."""
+        await self._stories.drain(timeout_s)
+
+    async def _complete(self, ask: Ask, caller: Caller, timeout_s: float) -> Answer:
+        deadline = time.monotonic() + timeout_s
+        async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
+            key = key_of(ask)
+            if key is None:
+                return await self._ask_provider(ask, entry, caller, deadline)
+            while flight := self._answers.flight(key):  # an equal call is under way: share it
+                if kept := await _landed(flight, deadline):
+                    return await self._repeat(entry, key, kept)
+            return await self._find_or_ask(ask, entry, caller, deadline, key)
+
+    async def _find_or_ask(
+        self, ask: Ask, entry: Entry, caller: Caller, deadline: float, key: str
+    ) -> Answer:
+        self._answers.take_off(key)
+        kept = None
+        try:
+            if kept := await self._answers.find(key):
+                return await self._repeat(entry, key, kept)
+            answer = await self._ask_provider(ask, entry, caller, deadline, key)
+            if answer.finish_reason == "stop":
+                kept = _to_keep(answer)
+                self._answers.keep(key, kept)
+            return answer
+        finally:
+            self._answers.land(key, kept)
+
+    async def _ask_provider(
+        self, ask: Ask, entry: Entry, caller: Caller, deadline: float, key: str | None = None
+    ) -> Answer:
+        decision = self.decide(ask)
+        async with _explained(entry, decision):
+            served = await self._candidates.first_answer(
+                ask, decision, entry, deadline=deadline, caller=caller
+            )
+        closed = await entry.close(
+            outcome=served.outcome, decision=decision, baseline=self.catalog.baseline_price()
+        )
+        answer = replace(
+            _begun(decision, served.answered),
+            body=served.body,
+            finish_reason=served.finish_reason,
+            cache_key=key,
+        )
+        return _ended(answer, closed, served.provider_ms)
+
+    async def _repeat(self, entry: Entry, key: str, kept: KeptAnswer) -> Answer:
+        """Give an answer again: it costs nothing now."""
+        closed = await entry.close(
+            cache_hit=True,
+            usage=kept.usage,
+            provider=kept.provider,
+            model=kept.model,
+            baseline=self.catalog.baseline_price(),
+        )
+        answer = Answer(
+            body=kept.body,
+            provider=kept.provider,
+            model=kept.model,
+            strategy=kept.strategy,
+            confidence=kept.confidence,
+            decision_json=kept.decision_json,
+            original_cost_nano_usd=kept.cost_nano_usd,
+            cache_hit=True,
+            cache_key=key,
+        )
+        return _ended(answer, closed, provider_ms=0)
+
+    async def _stream(self, ask: Ask, outlet: Outlet[StreamEvent], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
+            decision = self.decide(ask)
+            async with _explained(entry, decision):
+                served = await self._candidates.first_stream(
+                    ask, decision, entry, deadline=deadline, caller=outlet
+                )
+            answer = _begun(decision, served.answered)
+            await outlet.put(replace(answer, fallbacks=served.fallbacks, finished=False))
+            async with _explained(entry, decision, outcome="truncated"):
+                async for batch in served:
+                    await outlet.put(batch)
+            closed = await entry.close(
+                outcome=served.outcome,
+                decision=decision,
+                baseline=self.catalog.baseline_price(),
+                ttft_ms=served.ttft_ms,
+            )
+            await outlet.put(served.tail)
+            await outlet.put(_ended(answer, closed, served.provider_ms))
+
+
+@asynccontextmanager
+async def _explained(
+    entry: Entry, decision: Decision, *, outcome: Outcome = "failed"
+) -> AsyncIterator[None]:
+    """Close a request that fails with the decision that led there."""
+    try:
+        yield
+    except Failure as failure:
+        await entry.close(outcome=outcome, decision=decision, error=failure.code)
+        raise
+
+
+async def _landed(flight: asyncio.Future[KeptAnswer | None], deadline: float) -> KeptAnswer | None:
+    """
+    Wait for an equal call; None: it has nothing to share.
+
+    Raises:
+        TimedOut: our own caller's time is up first.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.shield(flight), deadline - time.monotonic())
+    except TimeoutError:
+        raise TimedOut("an equal request that was asked before took too long") from None
+
+
+def _begun(decision: Decision, answered: Model) -> Answer:
+    return Answer(
+        provider=answered.provider,
+        model=answered.name,
+        strategy=decision.strategy,
+        confidence=decision.confidence,
+        decision_json=orjson.dumps(decision.explanation),
+    )
+
+
+def _ended(answer: Answer, closed: Closed, provider_ms: float) -> Answer:
+    return replace(
+        answer,
+        usage=closed.usage,
+        cost_nano_usd=closed.cost_nano_usd,
+        pricing=closed.pricing,
+        baseline_cost_nano_usd=closed.baseline_cost_nano_usd,
+        fallbacks=closed.fallbacks,
+        latency_ms=closed.latency_ms,
+        overhead_ms=max(closed.latency_ms - provider_ms, 0.0),
+    )
+
+
+def _to_keep(answer: Answer) -> KeptAnswer:
+    return KeptAnswer(
+        body=answer.body,
+        provider=answer.provider,
+        model=answer.model,
+        strategy=answer.strategy,
+        confidence=answer.confidence,
+        usage=answer.usage,
+        cost_nano_usd=answer.cost_nano_usd,
+        decision_json=answer.decision_json,
+    )
