@@ -129,10 +129,31 @@ def abandoned(attempts: Sequence[Row], *, recorded_at: datetime) -> Row:
         cost_nano_usd=cost,
         pricing=pricing,
         estimated=any(r.estimated for r in attempts),
-        latency_ms=sum(r.latency_ms for r in attempts),
+        latency_ms=sum(r.latency_ms for r in attempts if r.kind == Kind.SETTLED),
         provider_response_id=None,
         details=None,
     )
+
+
+def finish(rows: Sequence[Row], *, recorded_at: datetime) -> list[Row]:
+    """
+    Return what is missing of a request whose deadline has passed.
+
+    Args:
+        rows: All there is of it: opened, settled, corrected, closed.
+        recorded_at: Now.
+    """
+    settled = [r for r in rows if r.kind in (Kind.SETTLED, Kind.CORRECTED)]
+    known = {r.attempt_id for r in settled}
+    missing = [
+        guess(r, recorded_at=recorded_at)
+        for r in rows
+        if r.kind == Kind.OPENED and r.attempt_id not in known
+    ]
+    attempts = sorted([*settled, *missing], key=lambda r: (r.attempt_id, r.kind))
+    if attempts and not any(r.kind == Kind.CLOSED for r in rows):
+        missing.append(abandoned(attempts, recorded_at=recorded_at))
+    return missing
 
 
 def clean_text(text: str | None, limit: int = MOST_TEXT) -> str | None:
