@@ -1,4 +1,8 @@
-"""Writes .env.example from the settings classes, so that it lists every setting and no other."""
+"""
+Tells every setting where the user sets them: .env.example, and the containers' environment.
+
+Both are made from the settings classes, so that they list every setting and no other.
+"""
 
 import re
 import textwrap
@@ -18,7 +22,9 @@ from services.gateway.settings import Settings as GatewaySettings
 from services.metrics.settings import MetricsSettings
 from services.router.settings import SHIPPED_CATALOG, RouterSettings
 
-TARGET = Path(__file__).parents[1] / ".env.example"
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / ".env.example"
+COMPOSE = ROOT / "docker-compose.yml"
 SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("gateway", GatewaySettings),
     ("router", RouterSettings),
@@ -50,6 +56,7 @@ GATEWAY_ADMIN_KEY=
 # --- Provider keys: only the router sees them; a provider without one is off ---
 
 """
+PASSED_ON = "      # from .env, where it is set there \\(kept by `make env-example`\\)\n"
 CONTAINERS = """
 # --- Containers: what is published, and where ---
 
@@ -60,18 +67,38 @@ CONTAINERS = """
 
 def render() -> str:
     """Return the text of .env.example."""
-    keys = "".join(f"#{name}=\n" for name in provider_keys(SHIPPED_CATALOG.read_text()))
+    keys = "".join(f"#{name}=\n" for name in provider_variables(SHIPPED_CATALOG.read_text()))
     embedded = _section("make run: everything on this machine", EmbeddedSettings, told=set())
     told = {name for name, _ in variables(EmbeddedSettings)} | {"GATEWAY_ADMIN_KEY"}
     services = "".join(_section(title, settings, told) for title, settings in SERVICES)
     return HEADER + keys + CONTAINERS + embedded + services
 
 
-def provider_keys(catalog: str) -> list[str]:
-    """List the variables that hold keys, in the catalog's order."""
-    providers = yaml.safe_load(catalog)["providers"]
-    names = (one.get("api_key_env") or "" for one in providers)
-    return list(dict.fromkeys(name for name in names if name))
+def compose(text: str) -> str:
+    """Return docker-compose.yml with every setting that it does not fix passed on from .env."""
+    services = yaml.safe_load(text)["services"]
+    for service, settings in SERVICES:
+        fixed = {name for name, value in services[service]["environment"].items() if value}
+        passed = [name for name, _ in variables(settings) if name not in fixed]
+        if service == "router":
+            passed += provider_variables(SHIPPED_CATALOG.read_text())
+        lines = "".join(f"      {name}:\n" for name in passed)
+        block = re.search(
+            rf"(?m)^  {service}:\n(?:(?!  \w).*\n)*?{PASSED_ON}((?:      \w+:\n)*)", text
+        )
+        if block is None:
+            raise SystemExit(f"docker-compose.yml: {service} has no place for what is passed on")
+        text = text[: block.start(1)] + lines + text[block.end(1) :]
+    return text
+
+
+def provider_variables(catalog: str) -> list[str]:
+    """List the variables that hold keys or addresses of providers, in the catalog's order."""
+    found: list[str] = []
+    for provider in yaml.safe_load(catalog)["providers"]:
+        found += re.findall(r"\$\{(\w+)\}", provider.get("base_url") or "")
+        found += [provider["api_key_env"]] if provider.get("api_key_env") else []
+    return list(dict.fromkeys(name for name in found if name != "SANDBOX_URL"))
 
 
 def variables(settings: type[BaseSettings]) -> Iterator[tuple[str, FieldInfo]]:
@@ -98,7 +125,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, Path) and value.is_absolute():
-        value = value.relative_to(TARGET.parent)
+        value = value.relative_to(ROOT)
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, bool):
@@ -109,3 +136,4 @@ def _default(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(render())
+    COMPOSE.write_text(compose(COMPOSE.read_text()))

@@ -16,17 +16,21 @@ def generate(out: Path) -> None:
         str(path.relative_to(ROOT)) for path in ROOT.glob("protos/optimizer/**/*.proto")
     )
     plugins = Path(sys.executable).parent  # protoc looks for protoc-gen-mypy on the PATH
-    subprocess.run(  # noqa: S603  our own files, our own interpreter
+    done = subprocess.run(  # noqa: S603 - our own files, our own interpreter
         [
             sys.executable,
             *("-m", "grpc_tools.protoc", "--proto_path=protos"),
             *(f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")),
             *contracts,
         ],
-        check=True,
+        check=False,
+        capture_output=True,
+        text=True,
         cwd=ROOT,
         env={**os.environ, "PATH": f"{plugins}{os.pathsep}{os.environ.get('PATH', '')}"},
     )
+    if done.returncode:  # the plugins chat on stderr: heard only when it matters
+        raise SystemExit(done.stderr)
 
 
 if __name__ == "__main__":

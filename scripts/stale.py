@@ -51,9 +51,12 @@ def stale_lock(project: str, lock: str) -> Iterator[str]:
 
 
 def stale_env_example() -> Iterator[str]:
-    """Compare .env.example with what the settings classes say."""
+    """Compare .env.example and the containers' environment with the settings classes."""
     if env_example.TARGET.read_text() != env_example.render():
         yield ".env.example is stale: run `make env-example`"
+    text = env_example.COMPOSE.read_text()
+    if text != env_example.compose(text):
+        yield "docker-compose.yml passes on stale settings: run `make env-example`"
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ same inside a fork of a process that has threads, which may deadlock.)
 import asyncio
 import ctypes
 import os
-import pwd
+import runpy
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ async def spawn(
     command: Sequence[str | Path],
     *,
     user: str | None = None,
+    keep: int | None = None,
     death_signal: int = signal.SIGTERM,
     environment: Mapping[str, str] | None = None,
     output: IO[bytes] | int | None = None,
@@ -33,6 +34,7 @@ async def spawn(
     Args:
         command: The program and its arguments.
         user: Run as this user; only root can.
+        keep: The one capability that *user* keeps, see `rights.passing`.
         death_signal: What it gets from the kernel when we die, however we die.
         environment: Instead of ours.
         output: Takes its stdout and stderr; None: ours.
@@ -44,22 +46,21 @@ async def spawn(
         str(os.getpid()),
         str(int(death_signal)),
         user or "",
+        "" if keep is None else str(keep),
         *map(str, command),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=output,
-        stderr=output,
+        stderr=None if output is None else asyncio.subprocess.STDOUT,
         env=environment,
         start_new_session=True,
     )
 
 
-def become(parent: int, death_signal: int, user: str, command: list[str]) -> None:
+def become(parent: int, death_signal: int, user: str, keep: str, command: list[str]) -> None:
     """Turn this process into *command*."""
-    if user:
-        entry = pwd.getpwnam(user)
-        os.setgroups([])
-        os.setgid(entry.pw_gid)
-        os.setuid(entry.pw_uid)
+    if user:  # by path: as a script on its own we cannot import our neighbours
+        rights = runpy.run_path(str(Path(__file__).with_name("rights.py")))
+        rights["become"](user, keep=int(keep) if keep else None)
     if sys.platform == "linux":  # after setuid, which forgets it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal)
     if os.getppid() != parent:  # it died before the kernel knew
@@ -68,4 +69,4 @@ def become(parent: int, death_signal: int, user: str, command: list[str]) -> Non
 
 
 if __name__ == "__main__":
-    become(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:])
+    become(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5:])

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from common.errors import Invalid
+from deploy.embedded import rights
 
 _SHORT = Path("/tmp")  # noqa: S108 - a socket's path has about 100 bytes; checked in `socket_folder`
 
@@ -86,7 +87,22 @@ def _give(path: Path, user: str) -> None:
     os.chown(path, entry.pw_uid, entry.pw_gid)
 
 
+def right_needed(user: str | None, *paths: Path) -> int | None:
+    """Return the capability without which *user* could not reach all *paths*; None: needs none."""
+    closed = user and any(_closed_above(path, user) for path in paths)
+    return rights.passing() if closed else None
+
+
 def _check_reachable(folder: Path, user: str) -> None:
+    closed = _closed_above(folder, user)
+    if closed and rights.passing() is None:
+        raise Invalid(
+            f"Postgres cannot run as root, and as {user!r} it cannot enter {closed}:"
+            " start as an ordinary user, or choose another data folder"
+        )
+
+
+def _closed_above(folder: Path, user: str) -> Path | None:
     entry = pwd.getpwnam(user)
     for above in folder.resolve().parents:
         found = above.stat()
@@ -96,7 +112,5 @@ def _check_reachable(folder: Path, user: str) -> None:
             or (found.st_gid == entry.pw_gid and found.st_mode & stat.S_IXGRP)
         )
         if not enterable:
-            raise Invalid(
-                f"Postgres cannot run as root, and as {user!r} it cannot enter {above}:"
-                " start as an ordinary user, or choose another data folder"
-            )
+            return above
+    return None

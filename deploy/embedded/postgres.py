@@ -23,6 +23,7 @@ from deploy.embedded.folders import (
     package_folder,
     private_folder,
     remove,
+    right_needed,
     socket_folder,
     unprivileged_user,
     write_private,
@@ -183,6 +184,7 @@ class Postgres:
                         *(["--no-sync"] if self._fast else []),
                     ],
                     user=self._user,
+                    keep=self._right(),
                     death_signal=signal.SIGKILL,
                     environment=_environment(),
                     output=log,
@@ -234,6 +236,7 @@ class Postgres:
                     *options,
                 ],
                 user=self._user,
+                keep=self._right(),
                 death_signal=signal.SIGINT,  # fast shutdown
                 environment=_environment(),
                 output=log,
@@ -254,6 +257,9 @@ class Postgres:
                 conn.terminate()
                 return
         raise Unavailable(f"Postgres did not start:\n{self._last_words()}")
+
+    def _right(self) -> int | None:
+        return right_needed(self._user, self._cluster, _install() / "bin" / "postgres")
 
     def _open_log(self) -> IO[bytes]:
         too_long = self._log.exists() and self._log.stat().st_size > LOG_BYTES

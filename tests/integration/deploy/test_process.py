@@ -151,7 +151,7 @@ def test_a_child_does_not_outlive_a_parent_that_was_killed(tmp_path: Path):
     parent = (
         "import os, subprocess, sys, time;"
         f"subprocess.Popen([sys.executable, '-IS', {child.__file__!r}, str(os.getpid()),"
-        f" '9', '', sys.executable, '-c', {code!r}]); time.sleep(600)"
+        f" '9', '', '', sys.executable, '-c', {code!r}]); time.sleep(600)"
     )
     with subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", parent]
