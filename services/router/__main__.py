@@ -5,10 +5,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
 from optimizer.router.v1.router_pb2_grpc import add_RouterServiceServicer_to_server
 
 from common.cache import Cache
-from common.errors import Unavailable
+from common.errors import Failure, Unavailable
 from common.grpc_server import GrpcServer
 from common.logs import setup_logs
 from common.migrate import migrate
@@ -25,16 +26,19 @@ from services.router.settings import RouterSettings
 from services.router.store import partitions
 from services.router.store.answers import Answers
 from services.router.store.catalog_file import CatalogFile
-from services.router.store.housekeeping import Housekeeping
 from services.router.store.journal import Journal
 from services.router.store.learned import Learned
 from services.router.store.ledger import Ledger
 from services.router.store.ledger_reader import LedgerReader
 from services.router.store.prices import Prices
+from services.router.store.reaper import Reaper
 from services.router.usecases import Routing
 
 SCHEMA = "router"
 MIGRATIONS = Path(__file__).parent / "migrations"
+HOUSEKEEPING_S = 3600.0
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -47,7 +51,7 @@ class Service:
     catalog: CatalogFile
     client: ProviderClient
     ledger: Ledger
-    housekeeping: Housekeeping
+    reaper: Reaper
     learned: Learned
     routing: Routing
     server: GrpcServer
@@ -68,8 +72,9 @@ class Service:
                 await run_until(
                     stop,
                     self.catalog.watch(),
-                    self.housekeeping.run(),
+                    self.reaper.run(),
                     self.learned.run(),
+                    self._keep_house(),
                     self._tell_followers(),
                     drain=self._drain,
                 )
@@ -93,6 +98,20 @@ class Service:
     async def _drain(self) -> None:
         await self.server.stop()
         await self.routing.drain(self.settings.drain_s)
+
+    async def _keep_house(self) -> None:
+        """Make the ledger's coming days, and drop those that have been kept for long enough."""
+        keep_days = self.settings.ledger_retention_days
+        while True:
+            try:
+                await partitions.make_ahead(self.pool)
+                if keep_days is not None:
+                    await partitions.drop_expired(
+                        self.pool, keep_days=keep_days, readers=self.settings.readers
+                    )
+            except Failure as failure:
+                log.warning("housekeeping put off", reason=failure.message)
+            await asyncio.sleep(HOUSEKEEPING_S)
 
     async def _tell_followers(self) -> None:
         """Say "there is more", once for whatever grew meanwhile; unheard, followers poll."""
@@ -138,13 +157,11 @@ async def build(settings: RouterSettings) -> Service:
         catalog=catalog,
         client=client,
         ledger=ledger,
-        housekeeping=Housekeeping(
+        reaper=Reaper(
             pool,
-            ledger,
-            keep_days=settings.ledger_retention_days,
-            readers=settings.readers,
-            reap_every_s=settings.reaper_interval_s,
+            every_s=settings.reaper_interval_s,
             grace_s=settings.reaper_grace_s,
+            may_guess=lambda: ledger.caught_up,
             on_grown=grown.set,
         ),
         learned=learned,
