@@ -74,28 +74,15 @@ class CatalogFile:
         self._look_every_s = look_every_s
         self._seen = _signature(path)
         self._hung_up = asyncio.Event()
-        self._kept: int | None = None  # the price version that Postgres has
         self._troubled = False
         self.current = load_catalog(path, environ, find_price)
         self._announce()
 
     async def watch(self) -> None:
         """Follow the file for ever; nothing it may hold or lack ends this."""
-        loop = asyncio.get_running_loop()
-        repriced_at = loop.time()
-        with _on_hangup(loop, self._hung_up.set):
-            while True:
-                await self._keep_prices()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._hung_up.wait(), self._look_every_s)
-                seen = await asyncio.to_thread(_signature, self._path)
-                if seen != self._seen or self._hung_up.is_set():
-                    self._seen = seen
-                    self._hung_up.clear()
-                    await self.reload()
-                elif loop.time() - repriced_at >= REPRICE_EVERY_S:
-                    repriced_at = loop.time()
-                    self.current = reprice(self.current, self._find_price)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._keep_prices())
 
     async def reload(self) -> bool:
         """Read the file again; False: it was refused, and what was there stays."""
@@ -110,20 +97,37 @@ class CatalogFile:
         self._announce()
         return True
 
+    async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
+        repriced_at = loop.time()
+        with _on_hangup(loop, self._hung_up.set):
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._hung_up.wait(), self._look_every_s)
+                seen = await asyncio.to_thread(_signature, self._path)
+                if seen != self._seen or self._hung_up.is_set():
+                    self._seen = seen
+                    self._hung_up.clear()
+                    await self.reload()
+                elif loop.time() - repriced_at >= REPRICE_EVERY_S:
+                    repriced_at = loop.time()
+                    self.current = reprice(self.current, self._find_price)
+
     async def _keep_prices(self) -> None:
-        """Bring the current price set to Postgres; a silent one is asked again at the next look."""
-        catalog = self.current
-        version = next((m.price.version for m in catalog.models.values() if m.price), None)
-        if version == self._kept:
-            return
-        try:
-            await self._prices.keep(catalog.models.values())
-        except Failure as failure:
-            if not self._troubled:
-                log.warning("price set not kept yet, will retry", reason=failure.message)
-            self._troubled = True
-            return
-        self._kept, self._troubled = version, False
+        """Bring each price set to Postgres. A silent one delays no reload; it is asked again."""
+        kept: int | None = None
+        while True:
+            models = list(self.current.models.values())
+            version = next((model.price.version for model in models if model.price), None)
+            if version != kept:
+                try:
+                    await self._prices.keep(models)
+                    kept, self._troubled = version, False
+                except Failure as failure:
+                    if not self._troubled:
+                        log.warning("price set not kept yet, will retry", reason=failure.message)
+                    self._troubled = True
+            await asyncio.sleep(self._look_every_s)
 
     def _announce(self) -> None:
         VALID.set(1)

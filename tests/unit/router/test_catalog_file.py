@@ -32,17 +32,20 @@ def price(catalog):
 
 
 class KeptPrices:
-    """Remembers versions; silent while `failing`."""
+    """Remembers versions; refuses while `failing`, says nothing while `hanging`."""
 
     def __init__(self):
         self.versions = []
         self.failing = False
+        self.hanging = False
         self.asked = asyncio.Event()
 
     async def keep(self, models):
         self.asked.set()
         if self.failing:
             raise Unavailable("silent")
+        if self.hanging:
+            await asyncio.Event().wait()
         self.versions += {model.price.version for model in models}
 
 
@@ -143,7 +146,19 @@ async def test_prices_are_kept_once_and_again_when_they_change(tmp_path):
     assert file.current.models["acme/one"].price.version == prices.versions[1]
 
 
-async def test_a_silent_postgres_delays_no_reload_and_gets_the_prices_later(tmp_path):
+async def test_a_silent_postgres_delays_no_reload(tmp_path):
+    path = tmp_path / "catalog.yaml"
+    path.write_text(text(1))
+    prices = KeptPrices()
+    prices.hanging = True
+
+    async with followed(path, prices) as file:
+        await prices.asked.wait()
+        path.write_text(text(2))
+        await until(lambda: price(file.current) == 2)
+
+
+async def test_a_postgres_that_was_away_gets_the_prices_later(tmp_path):
     path = tmp_path / "catalog.yaml"
     path.write_text(text(1))
     prices = KeptPrices()
