@@ -35,5 +35,5 @@ async def test_postgres_runs_below_a_folder_that_only_root_may_enter(closed):
 async def test_without_the_right_to_pass_it_is_refused_in_words(closed, monkeypatch):
     monkeypatch.setattr(rights, "passing", lambda: None)
 
-    with pytest.raises(Invalid, match="cannot enter .* choose another data folder"):
+    with pytest.raises(Invalid, match=r"cannot enter .* choose another"):
         await Postgres(closed / "postgres", fast=True).start()
