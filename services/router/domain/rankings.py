@@ -34,10 +34,10 @@ class Ranking:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def by_complexity(question: Question) -> Ranking:
+def by_complexity(question: Question, fits: Sequence[Candidate] | None = None) -> Ranking:
     """Take the cheapest model whose declared tier is that of the prompt or above."""
     complexity = question.complexity
-    fits = fitting(question)
+    fits = fits or fitting(question)
     needed = TIERS.index(complexity.tier)
     adequate = sorted(
         (c for c in fits if TIERS.index(c.model.tier) >= needed),
@@ -80,10 +80,12 @@ def by_capability(question: Question) -> Ranking:
     )
 
 
-def by_learning(question: Question, preset: Preset) -> Ranking:
+def by_learning(
+    question: Question, preset: Preset, fits: Sequence[Candidate] | None = None
+) -> Ranking:
     """Take the cheapest model that is expected to be about as good as the best one."""
     tier = question.complexity.tier
-    fits = fitting(question)
+    fits = fits or fitting(question)
     best = max(candidate.expected_quality for candidate in fits)
     bar = best - GIVE_UP[preset]
     good = sorted((c for c in fits if c.expected_quality >= bar), key=cost_order)
@@ -106,9 +108,10 @@ def by_learning(question: Question, preset: Preset) -> Ranking:
 def by_hybrid(question: Question, preset: Preset) -> Ranking:
     """Take learning's choice where outcomes support it, else complexity's."""
     tier = question.complexity.tier
-    cautious, learned = by_complexity(question), by_learning(question, preset)
+    fits = fitting(question)
+    cautious, learned = by_complexity(question, fits), by_learning(question, preset, fits)
     c, chosen = cautious.candidates[0], learned.candidates[0]
-    outcomes = sum(question.beliefs.of(x.model, tier).weight for x in fitting(question))
+    outcomes = sum(question.beliefs.of(x.model, tier).weight for x in fits)
     gain = chosen.expected_quality - c.expected_quality
     doubt = GATE_DOUBT * spread(question.beliefs.of(chosen.model, tier))
     gate = {

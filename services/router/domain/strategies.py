@@ -113,6 +113,7 @@ def _decision(strategy: str, question: Question, ranking: Ranking) -> Decision:
 
 
 def _rank(name: str, parameters: Mapping[str, Any]) -> Rank:
+    rule: Callable[[Question, Preset], Ranking]
     match name:
         case "complexity":
             return rankings.by_complexity
