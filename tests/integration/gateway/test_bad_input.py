@@ -1,0 +1,392 @@
+"""Whatever is sent: the right 4xx in the right shape, with ids, and nothing of it gets below."""
+
+import asyncio
+from contextlib import suppress
+
+import orjson
+import pytest
+
+from tests.gateway_fakes import Stack, a_stack
+
+CHAT = "/v1/chat/completions"
+HELLO = b'{"model":"auto","messages":[{"role":"user","content":"Hello"}]}'
+PROMPT = b'{"prompt":"Hello"}'
+
+
+@pytest.fixture(scope="module")
+async def one_stack():
+    async with a_stack() as running:
+        yield running
+
+
+@pytest.fixture
+def stack(one_stack):
+    """Refusing leaves nothing behind, so that one gateway does for all."""
+    one_stack.router.asks.clear()
+    return one_stack
+
+
+NOT_JSON = [
+    b"",
+    b"{",
+    b"{'a': 1}",
+    b'{"prompt": NaN}',
+    b'{"prompt": Infinity}',
+    b'{"prompt": 1e999}',
+    b'{"prompt": "\\ud800"}',
+    b'{"prompt": "\xff"}',
+    b'{"prompt": "\xed\xa0\x80"}',
+    b'{"prompt": "a\x00b"}',
+    b'\xef\xbb\xbf{"prompt": "a"}',
+    b"[" * 5000 + b"]" * 5000,
+    b'{"prompt":' * 5000 + b"1" + b"}" * 5000,
+]
+NOT_AN_OBJECT = [b"null", b"[]", b'"text"', b"1", b"true"]
+
+
+def assert_openai_shape(answer, status, param="any"):
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["message"]
+    assert error["code"]
+    assert param in ("any", error["param"])
+    assert_ids(answer)
+
+
+def assert_plain_shape(answer, status):
+    assert answer.status_code == status, answer.text
+    assert isinstance(answer.json()["detail"], str)
+    assert answer.json()["code"]
+    assert_ids(answer)
+
+
+def assert_ids(answer):
+    assert len(answer.headers["x-request-id"]) == 36
+    assert answer.headers["request-id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("body", NOT_JSON, ids=lambda body: repr(body[:20]))
+async def test_what_is_not_json_is_400(stack, body):
+    assert_openai_shape(await stack.client.post(CHAT, content=body), 400)
+    assert_openai_shape(await stack.client.post("/v1/embeddings", content=body), 400)
+    assert_plain_shape(await stack.client.post("/complete", content=body), 400)
+    assert_plain_shape(await stack.client.post("/experiments", content=body), 400)
+    assert_plain_shape(await stack.client.post("/production/feedback", content=body), 400)
+    assert stack.router.asks == []
+
+
+@pytest.mark.parametrize("body", NOT_AN_OBJECT)
+async def test_json_that_is_no_object_is_refused(stack, body):
+    assert_openai_shape(await stack.client.post(CHAT, content=body), 400)
+    for path in ("/complete", "/experiments", "/production/feedback"):
+        assert_plain_shape(await stack.client.post(path, content=body), 422)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "model"),
+        ({"model": None}, "model"),
+        ({"model": ""}, "model"),
+        ({"model": ["auto"]}, "model"),
+        ({"model": "m" * 201}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "Hello"}, "messages"),
+        ({"messages": [None]}, "messages[0]"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": 1}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"stream_options": []}, "stream_options"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"user": 5}, "user"),
+        ({"user": "u" * 257}, "user"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": 2.5}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"n": -1}, "n"),
+        ({"tools": {}}, "tools"),
+        ({"user": "a\x00b"}, "user"),
+        ({"messages": [{"role": "user", "content": "a\x00b"}]}, "messages"),
+        ({"x": {"a\x00": 1}}, "x"),
+        ({"a\x00": 1}, "body"),
+    ],
+    ids=str,
+)
+async def test_a_bad_field_is_400_and_named(stack, body, param):
+    sent = body if body == {} else {**orjson.loads(HELLO), **body}
+
+    answer = await stack.client.post(CHAT, content=orjson.dumps(sent))
+
+    assert_openai_shape(answer, 400, param)
+    assert stack.router.asks == []
+
+
+async def test_nesting_that_a_parser_takes_but_nobody_needs_is_refused(stack):
+    deep = b'{"model":"auto","messages":[],"x":' + b"[" * 900 + b"]" * 900 + b"}"
+
+    assert_openai_shape(await stack.client.post(CHAT, content=deep), 400, "x")
+
+
+async def test_a_text_that_speaks_of_nul_is_fine(stack):
+    said = {**orjson.loads(HELLO), "user": "\\u0000"}  # six characters
+
+    answer = await stack.client.post(CHAT, content=orjson.dumps(said))
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("x-optimizer-strategy", b""),
+        ("x-optimizer-strategy", b"magic"),
+        ("x-optimizer-experiment-id", b"one"),
+        ("x-optimizer-experiment-id", b"0"),
+        ("x-optimizer-experiment-id", b"-1"),
+        ("x-optimizer-experiment-id", b"9" * 19),
+        ("x-optimizer-experiment-id", b"9" * 5000),
+        ("x-optimizer-experiment-id", "\u0661".encode()),
+        ("x-optimizer-user-id", b""),
+        ("x-optimizer-user-id", b"u" * 257),
+        ("x-optimizer-user-id", b"\xff"),
+        ("x-optimizer-cache", b"maybe"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+async def test_a_bad_routing_option_is_400_and_names_its_header(stack, header, value):
+    answer = await stack.client.post(CHAT, content=HELLO, headers={header: value})
+
+    assert_openai_shape(answer, 400, header)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": ""},
+        {"prompt": "p" * 10_001},
+        {"prompt": None},
+        {"prompt": 5},
+        {"prompt": "a\x00b"},
+        {"max_tokens": 0},
+        {"max_tokens": 10_001},
+        {"max_tokens": "100"},
+        {"max_tokens": 10.0},
+        {"max_tokens": True},
+        {"max_tokens": 10**30},
+        {"auto_route": "yes"},
+        {"auto_route": 1},
+        {"strategy": "magic"},
+        {"strategy": ""},
+        {"experiment_id": 0, "user_id": "u"},
+        {"experiment_id": 2**63, "user_id": "u"},
+        {"experiment_id": "1", "user_id": "u"},
+        {"user_id": ""},
+        {"user_id": "u" * 101},
+        {"user_id": ["u"]},
+        {"user_id": "\x00"},
+    ],
+    ids=str,
+)
+async def test_a_prompt_out_of_bounds_is_422(stack, change):
+    # json, not orjson: it writes integers of any length.
+    answer = await stack.client.post("/complete", json={"prompt": "Hello", **change})
+
+    assert_plain_shape(answer, 422)
+    assert stack.router.asks == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/nothing", 404),
+        ("/complete/", 404),
+        ("/experiments/", 404),
+        ("/experiments/one", 422),
+        ("/experiments/0", 422),
+        ("/experiments/" + "9" * 5000, 422),
+        ("/experiments/101", 404),
+        ("/experiments/101/results", 404),
+        ("/experiments/1/assign/" + "u" * 101, 422),
+        ("/experiments/1/assign/%00", 422),
+        ("/experiments?limit=0", 422),
+        ("/experiments?offset=-1", 422),
+        ("/experiments?status=odd", 422),
+        ("/recommendation", 422),
+        ("/recommendation?prompt=", 422),
+        ("/recommendation?prompt=%00", 422),
+        ("/recommendation?prompt=a&strategy=magic", 422),
+        ("/routing/decision?prompt=a&auto_route=perhaps", 422),
+        ("/%ff%fe", 404),
+        ("/metrics/live", 404),
+    ],
+)
+async def test_a_bad_address_is_4xx(stack, path, status):
+    assert_plain_shape(await stack.client.get(path), status)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/nothing", "/v1", "/v1/models/nobody/knows", "/v1/models/%00"]
+)
+async def test_an_unknown_route_or_model_under_v1_is_404(stack, path):
+    answer = await stack.client.get(path)
+
+    assert_openai_shape(answer, 404)
+    assert answer.json()["error"]["code"] == "model_not_found"
+
+
+async def test_a_wrong_method_is_405(stack):
+    openai = await stack.client.get(CHAT)
+    plain = await stack.client.delete("/complete")
+
+    assert_openai_shape(openai, 405)
+    assert_plain_shape(plain, 405)
+    assert openai.headers["allow"] == plain.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("model", ["auto:", "auto:magic"])
+async def test_an_unknown_strategy_as_model_is_404(stack, model):
+    body = {**orjson.loads(HELLO), "model": model}
+
+    assert_openai_shape(await stack.client.post(CHAT, json=body), 404, "model")
+
+
+async def test_two_contradicting_strategies_are_refused(stack):
+    body = {**orjson.loads(HELLO), "model": "auto:best"}
+
+    answer = await stack.client.post(CHAT, json=body, headers={"x-optimizer-strategy": "cheapest"})
+
+    assert_openai_shape(answer, 400, "x-optimizer-strategy")
+
+
+@pytest.mark.parametrize("path", [CHAT, "/complete", "/experiments", "/nothing"])
+async def test_a_body_of_40_mb_is_413(stack, path):
+    answer = await stack.client.post(path, content=b" " * 40_000_000)
+
+    assert answer.status_code == 413
+    assert_ids(answer)
+
+
+async def test_a_body_that_does_not_say_how_long_it_is_is_bounded_too(stack):
+    async def endless():
+        for _ in range(40):
+            yield b" " * 1_000_000
+
+    assert_openai_shape(await stack.client.post(CHAT, content=endless()), 413)
+    assert_plain_shape(await stack.client.post("/complete", content=endless()), 413)
+    assert_plain_shape(await stack.client.post("/experiments", content=endless()), 413)
+
+
+async def test_the_connection_lives_on_after_a_refusal(stack):
+    await stack.client.post(CHAT, content=b" " * 40_000_000)
+
+    answer = await stack.client.post(CHAT, content=HELLO)
+
+    assert answer.status_code == 200
+
+
+async def raw(stack: Stack, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes as they are; return status, headers and body."""
+    reader, writer = await asyncio.open_connection(*stack.address)
+    writer.write(request)
+    async with asyncio.timeout(5):
+        head = await reader.readuntil(b"\r\n\r\n")
+        line, *fields = head.decode().split("\r\n")[:-2]
+        headers = {k.lower(): v for k, _, v in (f.partition(": ") for f in fields)}
+        body = await reader.readexactly(int(headers["content-length"]))
+    writer.close()
+    return int(line.split()[1]), headers, body
+
+
+def a_request(*headers: bytes, line: bytes = b"POST /v1/chat/completions HTTP/1.1") -> bytes:
+    return b"\r\n".join([line, *headers, b"", b""])
+
+
+LENGTH = b"content-length: %d" % len(HELLO)
+CLOSE = b"connection: close"
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (a_request(b"host: localhost", LENGTH) + HELLO, 200),
+        (a_request(b"host: localhost", b"host: localhost", LENGTH) + HELLO, 400),
+        (a_request(b"host: localhost", b"host: evil.example", LENGTH) + HELLO, 400),
+        (a_request(LENGTH) + HELLO, 400),
+        (a_request(b"host: evil.example", LENGTH) + HELLO, 403),
+        (a_request(b"host: localhost.evil.example", LENGTH) + HELLO, 403),
+        (a_request(b"host: 127.0.0.1.evil.example:80", LENGTH) + HELLO, 403),
+        (a_request(b"host: ", LENGTH) + HELLO, 403),
+        (a_request(b"host: LOCALHOST:1234", LENGTH) + HELLO, 200),
+        (a_request(b"host: [::1]", LENGTH) + HELLO, 200),
+        (a_request(b"host: [::1]:80", LENGTH) + HELLO, 200),
+        (a_request(b"host: localhost", LENGTH, LENGTH) + HELLO, 400),
+        (a_request(b"host: localhost", LENGTH, b"content-length: 5") + HELLO, 400),
+        (a_request(b"host: localhost", b"content-length: -1") + HELLO, 400),
+        (a_request(b"host: localhost", b"content-length: 1e3") + HELLO, 400),
+        (a_request(b"host: localhost", LENGTH, b"transfer-encoding: chunked") + HELLO, 400),
+        (a_request(b"host: localhost", b"authorization: Bearer \xc3\xa9", LENGTH) + HELLO, 401),
+        (a_request(b"host: localhost", b"x-api-key: \xff", LENGTH) + HELLO, 401),
+        (a_request(b"host: localhost", b"x: a\x00b", LENGTH) + HELLO, 400),
+        (a_request(b"host: localhost", b"no colon", LENGTH) + HELLO, 400),
+        (a_request(b"host: localhost", line=b"GET /\xff HTTP/1.1"), 400),
+        (a_request(b"host: localhost", line=b"GET / HTTP/9.9"), 400),
+        (a_request(b"host: localhost", line=b"NONSENSE / HTTP/1.1"), 400),
+        (a_request(b"host: localhost", line=b"CONNECT localhost:80 HTTP/1.1"), 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (a_request(b"host: localhost", b"origin: https://evil.example", LENGTH) + HELLO, 403),
+        (a_request(b"host: localhost", b"origin: null", LENGTH) + HELLO, 403),
+        (a_request(b"host: localhost", b"origin: http://[", LENGTH) + HELLO, 403),
+        (a_request(b"host: localhost", b"origin: http://localhost:3000", LENGTH) + HELLO, 200),
+        (a_request(b"host: localhost", b"sec-fetch-site: cross-site", LENGTH) + HELLO, 403),
+    ],
+    ids=lambda value: repr(value)[:90] if isinstance(value, bytes) else None,
+)
+async def test_bytes_that_no_client_library_sends(stack, request_, expected):
+    status, headers, body = await raw(stack, request_)
+
+    assert status == expected, body
+    assert headers["x-request-id"] == headers["request-id"]
+    assert headers["content-type"] == "application/json"
+    orjson.loads(body)
+
+
+async def test_a_head_without_end_is_cut_off(stack):
+    reader, writer = await asyncio.open_connection(*stack.address)
+    ended = asyncio.create_task(reader.read())
+    writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ")
+    sent = 0
+    with suppress(ConnectionError):
+        while not ended.done() and sent < 5_000_000:
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+            sent += 10_000
+            await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await asyncio.gather(ended, return_exceptions=True)
+    writer.close()
+
+    assert sent < 5_000_000
+
+
+async def test_an_upgrade_to_nothing_is_4xx(stack):
+    status, headers, body = await raw(
+        stack,
+        a_request(
+            b"host: localhost",
+            b"connection: upgrade",
+            b"upgrade: websocket",
+            b"sec-websocket-version: 13",
+            b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+            line=b"GET /v1/models HTTP/1.1",
+        ),
+    )
+
+    assert status == 404
+    assert headers["x-request-id"]
+    assert orjson.loads(body)["code"] == "not_found"
