@@ -6,6 +6,7 @@ import pytest
 
 from common.postgres import close_pool, open_pool
 from common.settings import ServiceSettings
+from tests.integration.common.grpc_stack import Stack, settings_with
 
 
 @pytest.fixture
@@ -27,3 +28,13 @@ def pool_of(settings_for):
             await close_pool(pool)
 
     return opened
+
+
+@pytest.fixture
+async def stack():
+    made = Stack(settings_with())
+    await made.start()
+    made.connect()
+    yield made
+    await made.channel.close()
+    await made.server.stop()
