@@ -15,7 +15,7 @@ from typing import TypeVar
 from common.errors import Invalid
 from services.router.background import Caller
 from services.router.domain.decision import Candidate, Decision
-from services.router.domain.provider_failure import WORTH_ONE_RETRY, ProviderFailure
+from services.router.domain.provider_failure import ProviderFailure
 from services.router.domain.request import Ask
 from services.router.domain.tried import Tried, refusal
 from services.router.providers.adapter import Call
@@ -190,7 +190,7 @@ class Candidates:
                 return False
             await asyncio.sleep(wait_s)
             return not way.caller.gone
-        return failure.kind in WORTH_ONE_RETRY
+        return failure.worth_one_retry
 
     async def _answer(self, way: _Round, candidate: Candidate, call: Call, until: float) -> Served:
         sent = await self._announce(way, candidate)

@@ -26,7 +26,6 @@ Kind = Literal[
 ]
 
 CALLERS_FAULT: frozenset[Kind] = frozenset({"refused", "blocked"})
-WORTH_ONE_RETRY: frozenset[Kind] = frozenset({"server_error", "reset"})
 OUT_OF_RATE: frozenset[Kind] = frozenset({"rate_limited", "out_of_credit"})
 PROVIDER_WIDE: frozenset[Kind] = frozenset({"out_of_credit", "unauthorized"})
 BREAKS: frozenset[Kind] = frozenset(
@@ -100,8 +99,9 @@ class ProviderFailure(Exception):  # noqa: N818 - failures are called so here
         return self.kind in CALLERS_FAULT
 
     @property
-    def retriable_on_next(self) -> bool:
-        return self.kind not in CALLERS_FAULT
+    def worth_one_retry(self) -> bool:
+        """Whether the same candidate may do better at once: it stumbled before it said anything."""
+        return self.kind == "reset" or (self.kind == "server_error" and not self.maybe_billed)
 
 
 def cleaned(text: str) -> str:
