@@ -37,6 +37,7 @@ from services.router.usecases import Routing
 SCHEMA = "router"
 MIGRATIONS = Path(__file__).parent / "migrations"
 HOUSEKEEPING_S = 3600.0
+TELL_EVERY_S = 0.05  # a message for every commit would cost more than it tells
 
 log = structlog.get_logger()
 
@@ -119,6 +120,7 @@ class Service:
             await self.grown.wait()
             self.grown.clear()
             await self.cache.publish(LEDGER_GREW, b"")
+            await asyncio.sleep(TELL_EVERY_S)
 
 
 async def build(settings: RouterSettings) -> Service:
