@@ -55,7 +55,7 @@ class Programs:
             name=name,
             operations=self.addresses.listens[operations_variable(name)],
             grpc=self.addresses.routers[index],
-            fixed={"ROUTER_JOURNAL_PATH": str(self.addresses.journal / name)},
+            fixed={"ROUTER_JOURNAL_PATH": str(self.addresses.journal)},
             defaults={"SANDBOX_URL": f"{url(self.addresses.listens['SANDBOX_LISTEN'])}/v1"},
         )
 
