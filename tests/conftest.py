@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -44,11 +44,13 @@ def paused(pid: int) -> Iterator[None]:
     family = [parent, *parent.children(recursive=True)]
     try:
         for process in family:
-            process.send_signal(signal.SIGSTOP)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP)
         yield
     finally:
         for process in [parent, *parent.children(recursive=True)]:
-            process.send_signal(signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):  # a connection's process may have ended meanwhile
+                process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(scope="session")

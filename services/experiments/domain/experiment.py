@@ -1,6 +1,7 @@
 """An experiment: what it compares, and which moves it may make."""
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -15,6 +16,8 @@ ARM_NAMES = ("control", "test")
 MAX_NAME = 200
 MAX_DESCRIPTION = 10_000
 MAX_USER_ID = 256
+MAX_PARAMETERS = 10_000  # characters of JSON
+MAX_DEPTH = 10
 MAX_SAMPLE_SIZE = 10**12
 
 
@@ -83,6 +86,7 @@ def checked_plan(plan: Plan, *, strategies: Collection[str]) -> Plan:
                 f"unknown strategy {arm.strategy[:50]!r}: choose one of {', '.join(strategies)}",
                 param=f"{arm.name}_strategy",
             )
+        _check_parameters(arm)
     control, test = plan.arms
     if (control.strategy, control.parameters) == (test.strategy, test.parameters):
         raise Invalid(
@@ -115,3 +119,26 @@ def _check_text(value: str, name: str, *, longest: int) -> None:
         raise Invalid(f"{name} must have at most {longest} characters", param=name)
     if "\x00" in value:
         raise Invalid(f"{name} must not contain NUL", param=name)
+
+
+def _check_parameters(arm: Arm) -> None:
+    name = f"{arm.name}_parameters"
+    for text, depth in _texts(arm.parameters, 1):
+        if depth > MAX_DEPTH:
+            raise Invalid(f"{name} must not be nested deeper than {MAX_DEPTH} levels", param=name)
+        _check_text(text, name, longest=MAX_PARAMETERS)
+    if len(json.dumps(arm.parameters)) > MAX_PARAMETERS:
+        raise Invalid(f"{name} must have at most {MAX_PARAMETERS} characters", param=name)
+
+
+def _texts(value: object, depth: int) -> Iterator[tuple[str, int]]:
+    """Yield every text in a JSON value and how deep it is; of what is too deep, just that it is."""
+    if isinstance(value, str):
+        yield value, depth
+    elif isinstance(value, Mapping | list):
+        inner = [*value, *value.values()] if isinstance(value, Mapping) else value
+        if depth > MAX_DEPTH:
+            yield "", depth
+            return
+        for item in inner:
+            yield from _texts(item, depth + 1)
