@@ -58,9 +58,13 @@ class JournalFile:
         except BlockingIOError:
             os.close(fd)
             return None
-        _sync_folder(path.parent)
-        slot = cls(path, fd)
-        slot._cut_torn_record()
+        try:
+            _sync_folder(path.parent)
+            slot = cls(path, fd)
+            slot._cut_torn_record()
+        except BaseException:
+            os.close(fd)
+            raise
         return slot
 
     @property
@@ -250,7 +254,12 @@ class Journal:
         for path in sorted(self._folder.iterdir()):
             if path == own.path or not _SLOT.fullmatch(path.name) or not path.stat().st_size:
                 continue
-            if orphan := JournalFile.claim(path):
+            try:
+                orphan = JournalFile.claim(path)
+            except OSError as error:
+                log.warning("journal_not_adopted", path=str(path), reason=error.strerror)
+                continue
+            if orphan:
                 found.append(orphan)
         return found
 

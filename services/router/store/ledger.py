@@ -32,6 +32,7 @@ from services.router.store.ledger_table import RowRefusedError
 from services.router.store.replay import Replay
 
 COMMIT_LIMIT_S = 0.5
+START_LIMIT_S = 3.0
 MAX_BATCH_ROWS = 1000
 
 log = structlog.get_logger()
@@ -88,7 +89,8 @@ class Ledger:
             log.warning("journal_unusable", so="while Postgres is down, nothing will be served")
         with suppress(Failure):
             async with connection(self._pool, timeout_s=self._limit_s) as conn:
-                await ledger_table.begin_epoch(conn)
+                with ledger_table.cut_after(conn, START_LIMIT_S):
+                    await ledger_table.begin_epoch(conn)
         self._replay.start()
 
     async def stop(self) -> None:
@@ -231,21 +233,19 @@ class Ledger:
             left_s = self._limit_s - (time.monotonic() - began)
             conn = self._conn = self._conn or await self._pool.acquire(timeout=max(left_s, 0.01))
             left_s = self._limit_s - (time.monotonic() - began)
-            watch = asyncio.get_running_loop().call_later(left_s, conn.terminate)
             try:
-                await ledger_table.add(conn, payload, size=size)
+                with ledger_table.cut_after(conn, left_s):
+                    await ledger_table.add(conn, payload, size=size)
             except RowRefusedError:
                 raise
             except Exception:
                 self._conn = None
-                conn.terminate()
+                ledger_table.cut(conn)
                 await self._pool.release(conn)
                 if fresh or time.monotonic() - began >= self._limit_s:
                     raise
             else:
                 return
-            finally:
-                watch.cancel()
 
     def _divert(self, error: Exception) -> None:
         log.warning("ledger_diverted", reason=repr(error))

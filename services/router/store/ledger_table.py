@@ -5,7 +5,9 @@ A batch is one JSON text, encoded once: Postgres takes it apart (on another core
 the journal keeps the very same bytes. Adding a row that is there already changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import date, datetime
 from typing import Any
@@ -126,6 +128,22 @@ async def add(conn: Connection, payload: bytes, *, size: int | None = None) -> i
     if added != size:
         added += await _correct(conn, decode(payload))
     return added
+
+
+def cut(conn: Connection) -> None:
+    """Drop a connection that does not answer: asking it to stop would take an answer, too."""
+    with suppress(asyncpg.InterfaceError):  # it was dropped already
+        conn.terminate()
+
+
+@contextmanager
+def cut_after(conn: Connection, limit_s: float) -> Iterator[None]:
+    """Give the statements in the block so much time, all together."""
+    watch = asyncio.get_running_loop().call_later(limit_s, cut, conn)
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 async def check_writable(conn: Connection) -> None:

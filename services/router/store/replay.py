@@ -100,11 +100,8 @@ class Replay:
 
     async def _probe(self) -> None:
         async with connection(self._pool, timeout_s=self._limit_s) as conn:
-            watch = asyncio.get_running_loop().call_later(self._limit_s, conn.terminate)
-            try:
+            with ledger_table.cut_after(conn, self._limit_s):
                 await ledger_table.check_writable(conn)
-            finally:
-                watch.cancel()
 
     async def _drain(self, file: JournalFile) -> None:
         most_bytes, limit_s, began_with = 1, self._limit_s, file.waiting_bytes
@@ -136,11 +133,8 @@ class Replay:
 
     async def _commit(self, payload: bytes, limit_s: float) -> None:
         async with connection(self._pool, timeout_s=limit_s) as conn:
-            watch = asyncio.get_running_loop().call_later(limit_s, conn.terminate)
-            try:
+            with ledger_table.cut_after(conn, limit_s):
                 await ledger_table.add(conn, payload)
-            finally:
-                watch.cancel()
         self._on_grown()
 
 
