@@ -33,10 +33,11 @@ setup: .venv/.stamp ## create .venv with everything pinned; instant when up to d
 .venv/.stamp: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "setup needs Python 3.11 or newer with venv; $(PYTHON) is not: set PYTHON=python3.x" >&2; exit 1; }
-	@command -v uv >/dev/null || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install -q uv==$(UV_VERSION); }
+	@command -v uv >/dev/null || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); }
 	@.venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || uv venv -q --clear --python "$$(command -v $(PYTHON))" .venv
-	uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock
-	uv pip install -q --python .venv/bin/python --no-deps -e .
+	@echo "setting up .venv"
+	@uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock
+	@uv pip install -q --python .venv/bin/python --no-deps -e .
 	@touch .venv/.stamp
 
 fmt: setup ## format the code and apply the safe fixes
@@ -69,7 +70,7 @@ proto: setup ## regenerate protos/gen from the contracts
 	@$(RUN) -m scripts.protos
 
 lock: setup ## pin every dependency anew, with hashes
-	@command -v uv >/dev/null || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install -q uv==$(UV_VERSION); }
+	@command -v uv >/dev/null || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); }
 	@$(LOCK) $(LOCK_FLAGS)
 
 env-example: setup ## write .env.example from the settings classes
