@@ -40,6 +40,8 @@ class SseParser:
         Raises:
             EventTooLarge: a line or an event is over the bound.
         """
+        if (plain := self._plain(packet)) is not None:
+            return plain
         events: list[Event] = []
         for line in self._lines(packet):
             if line:
@@ -56,6 +58,17 @@ class SseParser:
             self._field(b"".join(self._parts))
             self._parts = []
         return [self._event()] if self._data else []
+
+    def _plain(self, packet: bytes) -> list[Event] | None:
+        """Read a packet of whole one-line events, as nearly all are, without going line by line."""
+        if self._fresh or self._parts or self._data or self._name or self._after_cr:
+            return None
+        if not packet.endswith(b"\n\n") or b"\r" in packet or len(packet) > self._max:
+            return None
+        blocks = packet[:-2].split(b"\n\n")
+        if all(b.startswith(b"data: ") and b"\n" not in b for b in blocks):
+            return [Event("", b[6:]) for b in blocks]
+        return None
 
     def _lines(self, packet: bytes) -> Iterator[bytes]:
         if self._after_cr and packet:

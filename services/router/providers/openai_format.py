@@ -88,11 +88,12 @@ def reply_of(parsed: Any, raw: bytes | None, naming: Naming) -> Reply:
     usage = openai_usage(parsed.get("usage"))
     identifier = parsed.get("id")
     response_id = identifier if isinstance(identifier, str) else ""
-    choices = parsed.get("choices")
-    if not (isinstance(choices, list) and choices and all(_is_answer(c) for c in choices)):
+    choices: Any = parsed.get("choices")
+    well_formed = isinstance(choices, list) and all(_is_answer(c) for c in choices)
+    if not well_formed or not any(_says_something(c) for c in choices):
         raise ProviderFailure(
             "garbage",
-            "empty answer" if choices == [] else "unintelligible answer",
+            "empty answer" if well_formed else "unintelligible answer",
             maybe_billed=True,
             usage=usage,
             response_id=response_id,
@@ -139,6 +140,14 @@ class OpenAiStream:
 
 def _is_answer(choice: Any) -> bool:
     return isinstance(choice, dict) and isinstance(choice.get("message"), dict)
+
+
+def _says_something(choice: Any) -> bool:
+    """Return whether a choice is more than blanks; one that was cut short or filtered may be."""
+    if choice.get("finish_reason") not in (None, "stop"):
+        return True
+    said = (v for k, v in choice["message"].items() if k != "role" and v)
+    return any(not (isinstance(v, str) and v.isspace()) for v in said)
 
 
 def _written(parsed: dict[str, Any], *, usage_known: bool) -> bytes:

@@ -44,7 +44,7 @@ class ChunkNormaliser:
     naming: Naming
     wants_usage: bool
     facts: StreamFacts = field(default_factory=StreamFacts)
-    has_content: bool = False  # something is here that a client would notice
+    has_content: bool = False  # something is here that a client would notice; blanks are not
     _ready: list[bytes] = field(default_factory=list)
     _held: list[bytes] = field(default_factory=list)
     _usage_chunk: dict[str, Any] | None = None
@@ -62,10 +62,11 @@ class ChunkNormaliser:
         Raises:
             ProviderFailure: it is an error, or no chunk at all.
         """
-        if failure := failure_in_band(chunk):
-            raise self._with_facts(failure)
-        if not isinstance(chunk, dict):
-            raise self._failure("garbage", "unintelligible stream")
+        if not isinstance(chunk, dict) or "error" in chunk or "choices" not in chunk:
+            if failure := failure_in_band(chunk):
+                raise self._with_facts(failure)
+            if not isinstance(chunk, dict):
+                raise self._failure("garbage", "unintelligible stream")
         changed = self._identify(chunk)
         changed |= self._take_usage(chunk)
         choices = chunk.get("choices")
@@ -97,6 +98,8 @@ class ChunkNormaliser:
             raise self._failure("garbage", "empty answer")
         if not self.finished:
             raise self._failure("truncated", "stream cut")
+        if not self.has_content:
+            raise self._failure("garbage", "empty answer")
         tail = self._held
         if self.wants_usage and self._usage_chunk is not None:
             tail = [*tail, _json(self._usage_chunk)]
@@ -147,7 +150,8 @@ class ChunkNormaliser:
             self._held.append(raw)
         else:
             self._split(chunk, choices)
-        self.has_content |= says or finishes
+        if finishes and self.facts.finish_reason != "stop":
+            self.has_content = True  # cut short or filtered: that is an answer, if a sad one
 
     def _shape(self, choice: dict[str, Any]) -> bool:
         """Make one choice regular; return whether that changed it."""
@@ -181,6 +185,7 @@ class ChunkNormaliser:
         written = 0
         for key, value in delta.items():
             if key != "role" and value:
+                self.has_content |= not (isinstance(value, str) and value.isspace())
                 written += len(value.encode("utf-8", "replace")) if isinstance(value, str) else 1
                 if key == "tool_calls":
                     written += _tool_bytes(value)

@@ -231,6 +231,8 @@ async def test_missing_usage_is_no_usage(provider):
         (answers(b"   "), "garbage"),
         (answers(b"null"), "garbage"),
         (answers(a_completion(choices=[])), "garbage"),
+        (answers(a_completion("")), "garbage"),
+        (answers(a_completion(" \n")), "garbage"),
         (answers(a_completion(choices=[None])), "garbage"),
         (answers(b'{"a":' * 400 + b"1" + b"}" * 400), "garbage"),
         (answers({"error": {"message": "x", "type": "rate_limit_error"}}), "rate_limited"),
@@ -240,17 +242,28 @@ async def test_missing_usage_is_no_usage(provider):
         (bomb(200 * 1024 * 1024), "garbage"),
         (answers(b"no gzip", **{"Content-Encoding": "gzip"}), "truncated"),
         (resets, "reset"),
-        (hangs, "timed_out"),
     ],
 )
 async def test_a_plain_call_fails_in_a_known_way(provider, script, kind):
     provider.plays(script)
 
     with pytest.raises(ProviderFailure) as caught:
-        await complete(a_client(provider, timeouts=Timeouts(total_s=1)))
+        await complete(a_client(provider, timeouts=Timeouts(total_s=30)), within_s=30)
 
     assert caught.value.kind == kind
     assert len(provider.received) == 1
+
+
+@pytest.mark.parametrize(("total_s", "within_s"), [(0.1, 30), (30, 0.1)])
+async def test_a_plain_call_takes_no_longer_than_provider_and_caller_allow(
+    provider, total_s, within_s
+):
+    provider.plays(hangs)
+
+    with pytest.raises(ProviderFailure) as caught:
+        await complete(a_client(provider, timeouts=Timeouts(total_s=total_s)), within_s=within_s)
+
+    assert (caught.value.kind, caught.value.maybe_billed) == ("timed_out", True)
 
 
 @pytest.mark.parametrize(

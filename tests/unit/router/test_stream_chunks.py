@@ -202,6 +202,8 @@ def test_an_empty_choice_list_is_passed_over():
     [
         ([], "garbage"),
         ([a_chunk(choices=[])], "garbage"),
+        ([a_chunk({"content": ""}), a_chunk(finish="stop")], "garbage"),
+        ([a_chunk({"content": " \n"}), a_chunk(finish="stop")], "garbage"),
         ([a_chunk({"content": "a"})], "truncated"),
         (
             [a_chunk({"content": "a"}), a_chunk({"content": "a"}, index=1, finish="stop")],
@@ -223,10 +225,19 @@ def test_what_is_no_whole_answer_is_a_failure(chunks, kind):
     assert caught.value.kind == kind
 
 
+@pytest.mark.parametrize("reason", ["length", "content_filter", "tool_calls"])
+def test_an_answer_that_was_cut_short_may_be_blank(reason):
+    ready, tail, _ = normalised(a_chunk({"content": ""}), a_chunk(finish=reason))
+
+    assert reasons(tail) == [reason]
+    assert len(ready) == 1
+
+
 def test_content_is_noticed_before_it_leaves():
     normaliser = ChunkNormaliser(Naming(LARGE), wants_usage=False)
 
     normaliser.add(a_chunk({"role": "assistant", "content": ""}))
+    normaliser.add(a_chunk({"content": " "}))
     before = normaliser.has_content
     normaliser.add(a_chunk({"content": "a"}))
 
