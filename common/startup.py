@@ -19,20 +19,33 @@ async def until_available(work: Callable[[], Awaitable[object]], stop: asyncio.E
     """
     Try *work* until no neighbour that it needs is silent; True: done, False: told to stop.
 
-    Any other failure is raised: waiting does not mend it.
+    Any other failure is raised: waiting does not mend it. A stop cancels what is being tried.
     """
     pause_s = FIRST_PAUSE_S
     while not stop.is_set():
         try:
-            await work()
+            await _unless(stop, work)
         except (Unavailable, TimedOut) as failure:
             log.warning("waiting", problem=failure.message, pause_s=pause_s)
         else:
-            return True
+            return not stop.is_set()
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
     return False
+
+
+async def _unless(stop: asyncio.Event, work: Callable[[], Awaitable[object]]) -> None:
+    task = asyncio.ensure_future(work())
+    waiter = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        for one in (task, waiter):
+            one.cancel()
+        await asyncio.gather(task, waiter, return_exceptions=True)
 
 
 async def run_until(

@@ -8,6 +8,7 @@ import orjson
 from optimizer.experiments.v1 import experiments_pb2 as pb
 from optimizer.experiments.v1 import experiments_pb2_grpc
 
+from common.deadlines import in_time
 from common.errors import Invalid
 from common.grpc_server import Context
 from common.wire import json_field
@@ -31,7 +32,7 @@ class ExperimentsServicer(experiments_pb2_grpc.ExperimentsServiceServicer):
     def __init__(self, experiments: Experiments) -> None:
         self._experiments = experiments
 
-    async def Create(self, request: pb.CreateRequest, _context: Context) -> pb.CreateResponse:
+    async def Create(self, request: pb.CreateRequest, context: Context) -> pb.CreateResponse:
         plan = Plan(
             name=request.name,
             description=request.description if request.HasField("description") else None,
@@ -41,23 +42,28 @@ class ExperimentsServicer(experiments_pb2_grpc.ExperimentsServiceServicer):
             ),
             sample_size=request.sample_size,
         )
-        return pb.CreateResponse(experiment=_experiment(await self._experiments.create(plan)))
+        async with in_time(context, "the database"):
+            return pb.CreateResponse(experiment=_experiment(await self._experiments.create(plan)))
 
-    async def Get(self, request: pb.GetRequest, _context: Context) -> pb.GetResponse:
-        return pb.GetResponse(experiment=_experiment(await self._experiments.get(request.id)))
+    async def Get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
+        async with in_time(context, "the database"):
+            return pb.GetResponse(experiment=_experiment(await self._experiments.get(request.id)))
 
-    async def List(self, request: pb.ListRequest, _context: Context) -> pb.ListResponse:
-        found = await self._experiments.newest(
-            limit=request.limit or 100, offset=request.offset, status=_status(request.status)
-        )
+    async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:
+        async with in_time(context, "the database"):
+            found = await self._experiments.newest(
+                limit=request.limit or 100, offset=request.offset, status=_status(request.status)
+            )
         return pb.ListResponse(experiments=[_experiment(one) for one in found])
 
-    async def Assign(self, request: pb.AssignRequest, _context: Context) -> pb.AssignResponse:
-        arm, recorded = await self._experiments.assign(request.experiment_id, request.user_id)
+    async def Assign(self, request: pb.AssignRequest, context: Context) -> pb.AssignResponse:
+        async with in_time(context, "the database"):
+            arm, recorded = await self._experiments.assign(request.experiment_id, request.user_id)
         return pb.AssignResponse(arm=_arm(arm), recorded=recorded)
 
-    async def Analyze(self, request: pb.AnalyzeRequest, _context: Context) -> pb.AnalyzeResponse:
-        compared = await self._experiments.analyze(request.experiment_id)
+    async def Analyze(self, request: pb.AnalyzeRequest, context: Context) -> pb.AnalyzeResponse:
+        async with in_time(context, "the database"):
+            compared = await self._experiments.analyze(request.experiment_id)
         return pb.AnalyzeResponse(
             experiment=_experiment(compared.experiment),
             arms=[_summary(arm) for arm in compared.arms],
@@ -66,12 +72,14 @@ class ExperimentsServicer(experiments_pb2_grpc.ExperimentsServiceServicer):
             stale=compared.stale,
         )
 
-    async def Complete(self, request: pb.CompleteRequest, _context: Context) -> pb.CompleteResponse:
-        ended = await self._experiments.end(request.id, "completed")
+    async def Complete(self, request: pb.CompleteRequest, context: Context) -> pb.CompleteResponse:
+        async with in_time(context, "the database"):
+            ended = await self._experiments.end(request.id, "completed")
         return pb.CompleteResponse(experiment=_experiment(ended))
 
-    async def Cancel(self, request: pb.CancelRequest, _context: Context) -> pb.CancelResponse:
-        ended = await self._experiments.end(request.id, "cancelled")
+    async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
+        async with in_time(context, "the database"):
+            ended = await self._experiments.end(request.id, "cancelled")
         return pb.CancelResponse(experiment=_experiment(ended))
 
     async def Import(self, _request: pb.ImportRequest, context: Context) -> pb.ImportResponse:

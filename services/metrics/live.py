@@ -19,6 +19,7 @@ class Live:
         self._interval_s = interval_s
         self._changed = asyncio.Event()
         self._pushed = b""
+        self._silent = False  # said already that it does not work
 
     async def changed(self) -> None:
         """Say that the rollups changed. Returns at once: pushing never holds the follower up."""
@@ -31,8 +32,13 @@ class Live:
             self._changed.clear()
             try:
                 await self._push()
-            except Failure as failure:  # Postgres is away: the next change finds it again
-                log.warning("snapshot not pushed", problem=failure.message)
+            except Failure as failure:
+                self._changed.set()  # Postgres is away: what changed is still to be told
+                if not self._silent:
+                    log.warning("snapshot not pushed", problem=failure.message)
+                self._silent = True
+            else:
+                self._silent = False
             await asyncio.sleep(self._interval_s)
 
     async def _push(self) -> None:

@@ -2,6 +2,7 @@
 
 from optimizer.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 
+from common.deadlines import in_time
 from common.grpc_server import Context
 from services.metrics.domain.history import Totals
 from services.metrics.usecases import Reporting
@@ -14,21 +15,24 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         self._reporting = reporting
 
     async def GetSnapshot(
-        self, _request: metrics_pb2.GetSnapshotRequest, _context: Context
+        self, _request: metrics_pb2.GetSnapshotRequest, context: Context
     ) -> metrics_pb2.GetSnapshotResponse:
-        latest = await self._reporting.snapshot()
+        async with in_time(context, "the database"):
+            latest = await self._reporting.snapshot()
         return metrics_pb2.GetSnapshotResponse(json=latest.json)
 
     async def GetHistory(
-        self, request: metrics_pb2.GetHistoryRequest, _context: Context
+        self, request: metrics_pb2.GetHistoryRequest, context: Context
     ) -> metrics_pb2.GetHistoryResponse:
-        steps = await self._reporting.history(window_s=request.window_s, step_s=request.step_s)
+        async with in_time(context, "the database"):
+            steps = await self._reporting.history(window_s=request.window_s, step_s=request.step_s)
         return metrics_pb2.GetHistoryResponse(steps=[_totals(step) for step in steps])
 
     async def GetStats(
-        self, request: metrics_pb2.GetStatsRequest, _context: Context
+        self, request: metrics_pb2.GetStatsRequest, context: Context
     ) -> metrics_pb2.GetStatsResponse:
-        totals = await self._reporting.totals(request.since_ms)
+        async with in_time(context, "the database"):
+            totals = await self._reporting.totals(request.since_ms)
         return metrics_pb2.GetStatsResponse(totals=_totals(totals))
 
 

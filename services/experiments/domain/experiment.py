@@ -87,6 +87,11 @@ def checked_plan(plan: Plan, *, strategies: Collection[str]) -> Plan:
                 param=f"{arm.name}_strategy",
             )
         _check_parameters(arm)
+        if arm.strategy == "fixed" and not isinstance(arm.parameters.get("model"), str):
+            raise Invalid(
+                'fixed needs the parameter "model", such as "provider/model"',
+                param=f"{arm.name}_strategy",
+            )
     control, test = plan.arms
     if (control.strategy, control.parameters) == (test.strategy, test.parameters):
         raise Invalid(

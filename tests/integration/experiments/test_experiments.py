@@ -204,3 +204,16 @@ async def test_it_starts_before_its_neighbours_and_serves_once_they_are_there(
     await asyncio.wait_for(service.started.wait(), 30)
     stop.set()
     await task
+
+
+async def test_a_silent_database_is_said_before_the_caller_gives_up(database, experiments):
+    ask = pb.AssignRequest(experiment_id=1, user_id="user123")
+
+    async with experiments() as it:
+        await create(it)
+        with database.paused(), pytest.raises(grpc.aio.AioRpcError) as failed:
+            await it.stub.Assign(ask, timeout=0.25)
+        arm = (await it.stub.Assign(ask)).arm
+
+    assert grpc.StatusCode.UNAVAILABLE == failed.value.code()
+    assert "test" == arm.name

@@ -54,6 +54,11 @@ def test_a_name_of_1_to_200_characters_is_fine(name):
         (arms(["complexity"], ["telepathy"]), "test_strategy"),
         (arms(["\x00"], ["hybrid"]), "control_strategy"),
         (arms(["hybrid"], ["hybrid"]), "test_strategy"),
+        (arms(["hybrid"], ["fixed"]), "test_strategy"),
+        (arms(["hybrid", {"a": "\x00"}], ["best"]), "control_parameters"),
+        (arms(["hybrid", {"\x00": 1}], ["best"]), "control_parameters"),
+        (arms(["hybrid", {"a": [1] * 10_000}], ["best"]), "control_parameters"),
+        (arms(["best"], ["hybrid", {"a": [[[[[[[[[[[]]]]]]]]]]]}]), "test_parameters"),
         (arms(["fixed", {"model": "a/b"}], ["fixed", {"model": "a/b"}]), "test_strategy"),
     ],
 )
