@@ -87,18 +87,11 @@ METHODS = [
 )
 async def test_a_stranger_is_turned_away(stack, method, arity, metadata):
     async with grpc.aio.insecure_channel(stack.server.target) as channel:
-        made = getattr(channel, arity)(method)(
-            iter([b""]) if arity.startswith("stream") else b"", timeout=5, metadata=metadata
-        )
+        # A stream sends nothing: what is written to an ended call confuses gRPC's own client.
+        said = () if arity.startswith("stream") else (b"",)
+        made = getattr(channel, arity)(method)(*said, timeout=5, metadata=metadata)
 
         assert grpc.StatusCode.UNAUTHENTICATED == await made.code()
-
-
-async def test_a_stranger_who_sends_nothing_is_turned_away_too(stack):
-    async with grpc.aio.insecure_channel(stack.server.target) as channel:
-        silent = channel.stream_stream(METHODS[1])(timeout=5)
-
-        assert grpc.StatusCode.UNAUTHENTICATED == await silent.code()
 
 
 async def test_an_unknown_method_is_unimplemented_to_those_we_know(stack):
