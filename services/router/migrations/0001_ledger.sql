@@ -63,6 +63,20 @@ $$;
 CREATE TRIGGER ledger_is_append_only BEFORE UPDATE OR DELETE ON router.ledger
     FOR EACH ROW EXECUTE FUNCTION router.refuse_change();
 
+-- The rows behind a position, in order. The planner takes a cursor near the end for one at the
+-- very end, and would then read and sort all that follows for every page: sorting is forbidden.
+-- Stable, so that it sees what the calling statement sees.
+CREATE FUNCTION router.ledger_behind(
+    behind_epoch bigint, behind_xact_id xid8, behind_seq bigint, most bigint)
+    RETURNS SETOF router.ledger LANGUAGE sql STABLE
+    SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
+    SELECT ledger FROM router.ledger AS ledger
+     WHERE (epoch, xact_id, seq) > (behind_epoch, behind_xact_id, behind_seq)
+     ORDER BY epoch, xact_id, seq
+     LIMIT most
+$$;
+
 -- How far each reader has durably come: retention waits for the slowest.
 CREATE TABLE router.ledger_readers (
     consumer  text         PRIMARY KEY,

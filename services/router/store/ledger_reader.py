@@ -22,8 +22,8 @@ MAX_LIMIT = 10_000
 MAX_PAGE_BYTES = 2 * 1024 * 1024  # below the size limit of a gRPC message
 NOTE_EVERY_S = 5.0
 
-# $1, $2, $3 are a position; xid8 travels as text.
-BEHIND_POSITION = "(epoch, xact_id, seq) > ($1::bigint, $2::text::xid8, $3::bigint)"
+# $1, $2, $3 are a position, $4 is how many rows at most; xid8 travels as text.
+ROWS_BEHIND = "router.ledger_behind($1::bigint, $2::text::xid8, $3::bigint, $4::bigint)"
 FINAL = """
     (epoch < (SELECT max(epoch) FROM router.ledger_epochs)
      OR xact_id < pg_snapshot_xmin(pg_current_snapshot()))
@@ -37,10 +37,8 @@ _READ = f"""
            input_tokens, output_tokens, cached_input_tokens, cost_nano_usd, pricing,
            price_version, baseline_cost_nano_usd, latency_ms, time_to_first_token_ms, cache_hit,
            streamed, estimated, fallbacks, provider_response_id, details
-      FROM router.ledger
-     WHERE {BEHIND_POSITION}
-     ORDER BY epoch, xact_id, seq
-     LIMIT $4
+      FROM {ROWS_BEHIND} AS row
+     ORDER BY row.epoch, row.xact_id, row.seq -- the columns: xact_id as text sorts otherwise
 """  # noqa: S608 - constants only
 
 _NOTE = """

@@ -18,7 +18,7 @@ from prometheus_client import Gauge
 from common.postgres import Connection, Pool, connection, transaction
 from services.router.domain.entries import Kind, Row, finish
 from services.router.store import ledger_table
-from services.router.store.ledger_reader import BEHIND_POSITION, FINAL
+from services.router.store.ledger_reader import FINAL, ROWS_BEHIND
 from services.router.store.partitions import REAPER
 
 EVERY_S = 15.0
@@ -44,10 +44,8 @@ _FINISHED = f"""
 _FOLLOW = f"""
     WITH span AS MATERIALIZED (
         SELECT epoch, xact_id, seq, kind, attempt_id, request_id, recorded_at, deadline_at
-          FROM router.ledger
-         WHERE {BEHIND_POSITION} AND {FINAL}
-         ORDER BY epoch, xact_id, seq
-         LIMIT $4
+          FROM {ROWS_BEHIND}
+         WHERE {FINAL}
     ), remembered AS (
         INSERT INTO router.ledger_unfinished (attempt_id, request_id, deadline_at)
         SELECT attempt_id, request_id, coalesce(deadline_at, recorded_at)

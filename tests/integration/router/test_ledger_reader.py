@@ -36,6 +36,18 @@ async def test_pages_follow_each_other_without_gap_or_repetition(pool):
     assert keys(rows) == follower.seen
 
 
+async def test_transaction_ids_are_ordered_as_numbers(pool):
+    rows = [a_row(fallbacks=n) for n in (8, 9, 10, 99, 100)]
+    await add(pool, *rows)
+    await pool.execute("ALTER TABLE router.ledger DISABLE TRIGGER USER")
+    await pool.execute("UPDATE router.ledger SET xact_id = fallbacks::text::xid8")
+    follower = Follower(pool, limit=2)
+
+    await follower.catch_up()
+
+    assert keys(rows) == follower.seen
+
+
 async def test_a_row_behind_an_open_transaction_waits_for_it(pool):
     before, first, second = a_row(), a_row(), a_row()
     await add(pool, before)
