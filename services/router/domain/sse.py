@@ -61,12 +61,13 @@ class SseParser:
 
     def _plain(self, packet: bytes) -> list[Event] | None:
         """Read a packet of whole one-line events, as nearly all are, without going line by line."""
-        if self._fresh or self._parts or self._data or self._name or self._after_cr:
+        if self._parts or self._data or self._name or self._after_cr:
             return None
         if not packet.endswith(b"\n\n") or b"\r" in packet or len(packet) > self._max:
             return None
         blocks = packet[:-2].split(b"\n\n")
         if all(b.startswith(b"data: ") and b"\n" not in b for b in blocks):
+            self._fresh = False  # and no byte order mark: it would be in front of "data"
             return [Event("", b[6:]) for b in blocks]
         return None
 
