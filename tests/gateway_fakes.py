@@ -46,7 +46,7 @@ def an_outcome(**changes: Any) -> router_pb2.Outcome:
     return router_pb2.Outcome(**{k: v for k, v in wanted.items() if v is not None})
 
 
-def a_completion(text: str = "Hello!") -> bytes:
+def a_completion(text: Any = "Hello!") -> bytes:
     return orjson.dumps(
         {
             "id": "chatcmpl-1",
@@ -295,6 +295,8 @@ class Stack:
     gateway: Gateway
     client: httpx.AsyncClient
     router_server: GrpcServer
+    metrics_server: GrpcServer
+    stop: asyncio.Event
 
     @property
     def url(self) -> str:
@@ -346,7 +348,17 @@ async def a_stack(**changes: Any) -> AsyncIterator[Stack]:
         task.result()
     try:
         async with httpx.AsyncClient(base_url=f"http://{gateway.address}", timeout=10) as client:
-            yield Stack(settings, router, experiments, metrics, gateway, client, running[0])
+            yield Stack(
+                settings,
+                router,
+                experiments,
+                metrics,
+                gateway,
+                client,
+                running[0],
+                running[2],
+                stop,
+            )
     finally:
         stop.set()
         await task

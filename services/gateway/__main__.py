@@ -22,7 +22,7 @@ from common.postgres import close_pool, open_pool
 from common.redis_names import LEDGER_GREW, METRICS_LIVE
 from common.service import run
 from common.startup import run_until, until_available
-from services.gateway.api.protocol import Protocol
+from services.gateway.api.protocol import Protocol, SocketProtocol
 from services.gateway.app import Parts, make_app
 from services.gateway.clients.experiments import Experiments
 from services.gateway.clients.metrics import Metrics
@@ -185,7 +185,7 @@ def _uvicorn_config(settings: Settings, parts: Parts) -> uvicorn.Config:
     return uvicorn.Config(
         make_app(settings, parts),
         http=Protocol,
-        ws="websockets-sansio",
+        ws=SocketProtocol,
         ws_max_size=settings.live_message_bytes,
         ws_ping_interval=WS_PING_S,
         ws_ping_timeout=WS_PING_S,

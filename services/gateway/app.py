@@ -81,7 +81,7 @@ def make_app(settings: Settings, parts: Parts) -> ASGIApp:
             parts.live,
             max_clients=settings.live_clients,
             checks_origin=gate.checks_keys,
-            allowed_origins=frozenset(settings.allowed_origins.split(",")),
+            allowed_origins=settings.allowed_origin_set,
         ),
     )
     app.add_exception_handler(Failure, _on_failure)

@@ -60,6 +60,10 @@ class Settings(ServiceSettings):
     def listen_address(self) -> tuple[str, int]:
         return split_listen(self.listen)
 
+    @property
+    def allowed_origin_set(self) -> frozenset[str]:
+        return frozenset(filter(None, map(str.strip, self.allowed_origins.split(","))))
+
 
 def is_loopback(host: str) -> bool:
     """Tell whether *host* can only be reached from this machine."""

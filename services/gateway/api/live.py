@@ -120,7 +120,8 @@ def _is_ping(message: str | bytes | None) -> bool:
 
 
 def _interval(scope: Scope) -> float:
-    wanted = parse_qs(scope["query_string"].decode("latin-1")).get("interval")
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    wanted = query.get("interval")
     if wanted is None:
         return DEFAULT_INTERVAL_S
     try:

@@ -37,7 +37,8 @@ def is_own_page(headers: Mapping[bytes, bytes], allowed: frozenset[str]) -> bool
     if origin is None:
         return True
     text = origin.decode("latin-1")
-    return text in allowed or text.partition("://")[2].encode("latin-1") == headers.get(b"host")
+    host = text.partition("://")[2].encode("latin-1")
+    return text in allowed or (host != b"" and host == headers.get(b"host"))
 
 
 def _is_loopback_origin(origin: bytes) -> bool:

@@ -390,3 +390,33 @@ async def test_an_upgrade_to_nothing_is_4xx(stack):
     assert status == 404
     assert headers["x-request-id"]
     assert orjson.loads(body)["code"] == "not_found"
+
+
+KEY = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="
+VERSION = b"sec-websocket-version: 13"
+
+
+@pytest.mark.parametrize(
+    ("headers", "line", "expected"),
+    [
+        ((VERSION,), b"GET /metrics/live HTTP/1.1", 400),
+        ((KEY,), b"GET /metrics/live HTTP/1.1", 400),
+        ((KEY, KEY, VERSION), b"GET /metrics/live HTTP/1.1", 400),
+        ((KEY, b"sec-websocket-version: 7"), b"GET /metrics/live HTTP/1.1", 400),
+        ((KEY, VERSION, b"cookie: " + b"x" * 10_000), b"GET /metrics/live HTTP/1.1", 400),
+        ((KEY, VERSION, *[b"h: 1"] * 200), b"GET /metrics/live HTTP/1.1", 400),
+        ((KEY, VERSION), b"GET /metrics/live?x=" + b"x" * 10_000 + b" HTTP/1.1", 400),
+        ((KEY, VERSION), b"POST /metrics/live HTTP/1.1", 405),
+        ((KEY, VERSION, b"host: localhost"), b"GET /metrics/live HTTP/1.1", 400),
+        ((KEY, VERSION, b"authorization: \xff"), b"GET /metrics/live HTTP/1.1", 401),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+async def test_a_handshake_that_fails_is_4xx_in_our_shape(stack, headers, line, expected):
+    upgrade = (b"host: localhost", b"connection: upgrade", b"upgrade: websocket")
+
+    status, told, body = await raw(stack, a_request(*upgrade, *headers, line=line))
+
+    assert status == expected
+    assert told["x-request-id"] == told["request-id"]
+    assert orjson.loads(body).keys() == {"detail", "code"}

@@ -1,0 +1,266 @@
+"""The other routes: decisions, experiments, feedback, status, and the document of them all."""
+
+import asyncio
+
+import orjson
+import pytest
+
+from services.gateway.api.openai import ChatCompletions
+from tests.gateway_fakes import a_stack
+
+REQUEST_ID = "01890000-0000-7000-8000-000000000000"
+EXPERIMENT = {
+    "name": "cheaper?",
+    "control_strategy": "complexity",
+    "test_strategy": "cheapest",
+    "sample_size": 10,
+}
+
+
+@pytest.fixture(scope="module")
+async def shared():
+    async with a_stack() as running:
+        yield running
+
+
+async def test_health_tells_what_is_on(shared):
+    answer = await shared.client.get("/health")
+
+    health = answer.json()
+    assert health.pop("version")
+    assert health == {
+        "status": "healthy",
+        "providers_available": ["acme"],
+        "routing_engine": "hybrid",
+        "auto_route_enabled": True,
+    }
+
+
+async def test_ready_means_that_the_router_is(shared):
+    answer = await shared.client.get("/readyz")
+
+    assert answer.json() == {"status": "ok", "checks": {"router": "ok", "gateway": "ok"}}
+
+
+async def test_without_a_router_it_is_alive_and_not_ready(stack):
+    await stack.router_server.stop()
+
+    ready = await stack.client.get("/readyz")
+    alive = await stack.client.get("/livez")
+    health = await stack.client.get("/health")
+
+    assert (ready.status_code, alive.status_code, health.status_code) == (503, 200, 200)
+    assert health.json()["status"] == "degraded"
+
+
+async def test_providers_say_why_they_are_off(shared):
+    answer = await shared.client.get("/providers")
+
+    off = answer.json()["providers"][1]
+    assert (off["name"], off["enabled"], off["why_off"]) == ("dark", False, "DARK_KEY is not set")
+
+
+@pytest.mark.parametrize(
+    ("path", "strategy"),
+    [
+        ("/recommendation?prompt=Hello", ""),
+        ("/recommendation?prompt=Hello&strategy=best", "best"),
+        ("/routing/decision?prompt=Hello", "complexity"),
+        ("/routing/decision?prompt=Hello&auto_route=true", "hybrid"),
+    ],
+)
+async def test_a_decision_is_explained_and_nothing_called(shared, path, strategy):
+    answer = await shared.client.get(path)
+
+    assert shared.router.asks[-1].strategy.name == strategy
+    assert answer.json() == {
+        "provider": "acme",
+        "model": "acme/small",
+        "strategy": strategy,
+        "confidence": "medium",
+        "reasoning": "short",
+        "expected_cost": 1e-06,
+        "routing_metadata": {"reasoning": "short", "complexity": "simple"},
+    }
+
+
+async def test_an_experiment_is_created(shared):
+    answer = await shared.client.post("/experiments", json=EXPERIMENT)
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "id": 1,
+        "name": "cheaper?",
+        "description": None,
+        "control_strategy": "complexity",
+        "test_strategy": "cheapest",
+        "control_parameters": {},
+        "test_parameters": {},
+        "sample_size": 10,
+        "status": "running",
+        "created_at": "1970-01-01T00:00:01.000Z",
+        "completed_at": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": ""},
+        {"name": "n" * 201},
+        {"name": None},
+        {"sample_size": 0},
+        {"sample_size": -5},
+        {"sample_size": 1.5},
+        {"control_strategy": "magic"},
+        {"test_strategy": None},
+        {"test_parameters": []},
+    ],
+    ids=str,
+)
+async def test_a_wrong_experiment_is_422(shared, change):
+    answer = await shared.client.post("/experiments", json={**EXPERIMENT, **change})
+
+    assert answer.status_code == 422
+    assert next(iter(change)) in answer.json()["detail"]
+
+
+async def test_experiments_are_a_bare_list(shared):
+    answer = await shared.client.get("/experiments?status=running&limit=5")
+
+    assert [one["id"] for one in answer.json()] == [2, 1]
+
+
+async def test_results_have_null_where_nothing_is_known(shared):
+    answer = (await shared.client.get("/experiments/7/results")).json()
+
+    assert (answer["experiment_id"], answer["control_count"], answer["test_count"]) == (7, 2, 0)
+    assert (answer["control_avg_cost"], answer["test_avg_cost"]) == (1.5e-06, None)
+    assert (answer["p_value"], answer["p_value_fixed"]) == (None, 0.25)
+    assert (answer["is_significant"], answer["winner"]) == (False, None)
+    assert answer["confidence_level"] == 0.95
+
+
+async def test_an_experiment_goes_its_way(shared):
+    progress = (await shared.client.get("/experiments/1/progress")).json()
+    assigned = (await shared.client.get("/experiments/1/assign/al%20ice")).json()
+    completed = (await shared.client.post("/experiments/1/complete")).json()
+    cancelled = (await shared.client.post("/experiments/1/cancel")).json()
+
+    assert (progress["total_count"], progress["progress_ratio"]) == (2, 0.2)
+    assert (assigned["user_id"], assigned["assignment"]) == ("al ice", "test")
+    assert (completed["status"], cancelled["status"]) == ("completed", "cancelled")
+    assert completed["completed_at"] == "1970-01-01T00:00:02.000Z"
+
+
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("/experiments/101", "Experiment not found"),
+        ("/experiments/101/results", "Experiment 101 not found"),
+        ("/experiments/101/assign/u", "Experiment not found"),
+    ],
+)
+async def test_an_unknown_experiment_is_404(shared, path, detail):
+    answer = await shared.client.get(path)
+
+    assert (answer.status_code, answer.json()["detail"]) == (404, detail)
+
+
+async def test_feedback_reaches_the_router(shared):
+    given = {"request_id": REQUEST_ID, "quality_score": 4, "is_correct": True}
+
+    answer = await shared.client.post("/production/feedback", json=given)
+
+    assert answer.json()["status"] == "recorded"
+    assert answer.json()["feedback_id"] == f"{REQUEST_ID}.1"
+    recorded = shared.router.feedback[0]
+    assert (recorded.tenant, recorded.quality_score, recorded.is_correct) == ("anonymous", 4, True)
+    assert not recorded.HasField("is_helpful")
+
+
+@pytest.mark.parametrize("request_id", ["unknown", "00000000-0000-7000-8000-000000000000"])
+async def test_feedback_on_an_unknown_request_is_404(shared, request_id):
+    given = {"request_id": request_id, "quality_score": 4, "is_correct": True}
+
+    answer = await shared.client.post("/production/feedback", json=given)
+
+    assert (answer.status_code, answer.json()["detail"]) == (404, "Request not found")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"quality_score": 0}, {"quality_score": 6}, {"quality_score": "5"}, {"is_correct": 1}],
+)
+async def test_feedback_out_of_bounds_is_422(shared, change):
+    given = {"request_id": REQUEST_ID, "quality_score": 4, "is_correct": True, **change}
+
+    answer = await shared.client.post("/production/feedback", json=given)
+
+    assert answer.status_code == 422
+
+
+async def test_learning_is_shown(shared):
+    answer = await shared.client.get("/admin/learning/status")
+
+    assert answer.json()["models"] == [
+        {"model": "acme/small", "difficulty": "simple", "quality": 0.75, "evidence": 4.0}
+    ]
+
+
+async def test_totals_are_usd(shared):
+    answer = (await shared.client.get("/stats")).json()
+
+    assert (answer["requests"], answer["cost"], answer["saved"]) == (5, 1.0, 2.0)
+    assert answer["today"]["requests"] == 5
+
+
+async def test_the_document_describes_every_route(shared):
+    document = (await shared.client.get("/openapi.json")).json()
+
+    described = {(path, method.upper()) for path, on in document["paths"].items() for method in on}
+    assert ("/complete", "POST") in described
+    assert ("/routing/metrics", "GET") in described
+    assert ("/v1/embeddings", "POST") in described
+    assert (ChatCompletions.route_path, "POST") in described
+    assert ("/experiments/{experiment_id}/results", "GET") in described
+    for path, method in described:  # each is really there: anything but 404 and 405
+        sent = path.replace("{experiment_id}", "1").replace("{user_id}", "u")
+        sent = sent.replace("{model_id}", "auto")
+        answer = await shared.client.request(method, sent)
+        assert answer.status_code not in (404, 405), (method, path)
+
+
+async def test_the_document_holds_together(shared):
+    raw = (await shared.client.get("/openapi.json")).content
+    document = orjson.loads(raw)
+
+    referred = {r.split(b'"')[0].decode() for r in raw.split(b'"#/components/schemas/')[1:]}
+    assert referred - document["components"]["schemas"].keys() == set()
+    operations = [o for on in document["paths"].values() for o in on.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(ids) == len(set(ids))
+    assert all("description" in a for o in operations for a in o["responses"].values())
+
+
+async def test_every_answer_has_ids_and_security_headers(shared):
+    for path in ("/livez", "/nothing", "/recommendation", "/v1/nothing", "/openapi.json"):
+        answer = await shared.client.get(path)
+        assert answer.headers["x-request-id"] == answer.headers["request-id"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "server" not in answer.headers
+
+
+async def test_a_stop_lets_an_answer_finish():
+    async with a_stack(drain_s=10) as stack:
+        hold = asyncio.Event()
+        stack.router.answer = hold
+        asked = asyncio.create_task(stack.client.post("/complete", json={"prompt": "Hello"}))
+        await stack.router.asked.wait()
+        stack.stop.set()
+        await asyncio.sleep(0.3)  # longer than it takes the server to see that it should end
+        hold.set()
+
+        answer = await asked
+
+    assert answer.status_code == 200
