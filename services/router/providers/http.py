@@ -59,6 +59,8 @@ async def send(
         "X-Client-Request-Id": str(attempt_id),
         "Accept": "text/event-stream" if call.streamed else "application/json",
     }
+    if call.streamed:
+        headers["Accept-Encoding"] = "identity"  # a compressor in between holds tokens back
     async with _translated(what="no answer"), asyncio.timeout(timeout_s):
         response = await session.post(
             yarl.URL(call.url, encoded=True),
