@@ -54,6 +54,9 @@ CREATE TABLE router.ledger (
 
 CREATE INDEX ledger_order ON router.ledger (epoch, xact_id, seq);
 
+-- Feedback is rare, and learning reads nothing else.
+CREATE INDEX ledger_feedback_order ON router.ledger (epoch, xact_id, seq) WHERE kind = 5;
+
 CREATE FUNCTION router.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'the ledger is append-only' USING ERRCODE = 'restrict_violation';

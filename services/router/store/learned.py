@@ -26,8 +26,7 @@ from services.router.domain.complexity import TIERS
 from services.router.domain.entries import Kind
 from services.router.domain.learning import NOTHING_LEARNED, Beliefs, Evidence, quality
 from services.router.domain.outcome import WEIGHT, outcome_of
-from services.router.domain.position import START, Position
-from services.router.store.ledger_reader import BEHIND_POSITION
+from services.router.store.ledger_reader import LedgerReader
 
 REFRESH_EVERY_S = 5.0
 LENGTHS_EVERY_S = 60.0
@@ -53,6 +52,7 @@ class Learned:
 
     def __init__(self, pool: Pool, *, refresh_every_s: float = REFRESH_EVERY_S) -> None:
         self._pool = pool
+        self._reader = LedgerReader(pool)
         self._refresh_every_s = refresh_every_s
         self._lengths_at = -LENGTHS_EVERY_S
         self._troubled = False
@@ -85,35 +85,7 @@ class Learned:
 
     async def read(self, cursor: str, limit: int) -> ReadLedgerResponse:
         """Return the feedback behind *cursor*; the rest of the ledger is not looked at."""
-        position = Position.parse(cursor) if cursor else START
-        async with connection(self._pool) as conn:
-            found = await conn.fetch(
-                f"""
-                SELECT epoch, xact_id::text AS xact_id, seq, request_id::text AS request_id,
-                       revision, model, details
-                  FROM router.ledger
-                 WHERE kind = {Kind.FEEDBACK:d} AND {BEHIND_POSITION}
-                 ORDER BY epoch, xact_id, seq
-                 LIMIT $4
-                """,  # noqa: S608 - constants only
-                position.epoch,
-                str(position.xact_id),
-                position.seq,
-                limit,
-            )
-        page = ReadLedgerResponse(next_cursor=cursor, more=len(found) == limit)
-        for row in found:
-            page.rows.append(
-                LedgerRow(
-                    kind=LedgerRow.KIND_FEEDBACK,
-                    request_id=row["request_id"],
-                    revision=row["revision"],
-                    model=row["model"],
-                    details_json=(row["details"] or "").encode(),
-                )
-            )
-            page.next_cursor = f"{row['epoch']}.{row['xact_id']}.{row['seq']}"
-        return page
+        return await self._reader.read_feedback(cursor, limit)
 
     async def apply(self, conn: Connection, rows: Sequence[LedgerRow]) -> None:
         """Add the outcomes of feedback rows; of a later revision only the difference."""

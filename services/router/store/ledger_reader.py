@@ -15,6 +15,7 @@ from optimizer.router.v1.ledger_pb2 import LedgerRow, ReadLedgerResponse
 
 from common.errors import Failure, Invalid
 from common.postgres import Connection, Pool, connection
+from services.router.domain.entries import Kind
 from services.router.domain.position import START, Position
 
 DEFAULT_LIMIT = 1000
@@ -22,6 +23,7 @@ MAX_LIMIT = 10_000
 MAX_PAGE_BYTES = 2 * 1024 * 1024  # below the size limit of a gRPC message
 NOTE_EVERY_S = 5.0
 
+# Texts sort otherwise than numbers: no output column may be called xact_id and be a text.
 # $1, $2, $3 are a position, $4 is how many rows at most; xid8 travels as text.
 ROWS_BEHIND = "router.ledger_behind($1::bigint, $2::text::xid8, $3::bigint, $4::bigint)"
 FINAL = """
@@ -29,16 +31,25 @@ FINAL = """
      OR xact_id < pg_snapshot_xmin(pg_current_snapshot()))
 """
 
-_READ = f"""
-    SELECT epoch, xact_id::text AS xact_id, seq, {FINAL} AS final,
-           kind, attempt_id::text AS attempt_id, revision, request_id::text AS request_id,
-           (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_at_ms,
-           tenant, user_id, experiment_id, arm, strategy, confidence, provider, model, outcome,
-           input_tokens, output_tokens, cached_input_tokens, cost_nano_usd, pricing,
-           price_version, baseline_cost_nano_usd, latency_ms, time_to_first_token_ms, cache_hit,
-           streamed, estimated, fallbacks, provider_response_id, details
-      FROM {ROWS_BEHIND} AS row
-     ORDER BY row.epoch, row.xact_id, row.seq -- the columns: xact_id as text sorts otherwise
+_FIELDS = f"""
+    epoch, xact_id::text AS xact_id_text, seq, {FINAL} AS final,
+    kind, attempt_id::text AS attempt_id, revision, request_id::text AS request_id,
+    (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_at_ms,
+    tenant, user_id, experiment_id, arm, strategy, confidence, provider, model, outcome,
+    input_tokens, output_tokens, cached_input_tokens, cost_nano_usd, pricing,
+    price_version, baseline_cost_nano_usd, latency_ms, time_to_first_token_ms, cache_hit,
+    streamed, estimated, fallbacks, provider_response_id, details
+"""
+
+_READ = f"SELECT {_FIELDS} FROM {ROWS_BEHIND} ORDER BY epoch, xact_id, seq"  # noqa: S608
+
+_READ_FEEDBACK = f"""
+    SELECT {_FIELDS}
+      FROM router.ledger
+     WHERE kind = {Kind.FEEDBACK:d}
+       AND (epoch, xact_id, seq) > ($1::bigint, $2::text::xid8, $3::bigint)
+     ORDER BY epoch, xact_id, seq
+     LIMIT $4
 """  # noqa: S608 - constants only
 
 _NOTE = """
@@ -81,17 +92,31 @@ class LedgerReader:
             Unavailable: Postgres is silent.
         """
         position = Position.parse(cursor) if cursor else START
+        page = await self._page(_READ, position, limit)
+        await self._note(consumer, position)
+        return page
+
+    async def read_feedback(self, cursor: str, limit: int) -> ReadLedgerResponse:
+        """
+        Return only the feedback behind *cursor*; else as `read`, but retention waits for nobody.
+
+        Raises:
+            As `read`.
+        """
+        position = Position.parse(cursor) if cursor else START
+        return await self._page(_READ_FEEDBACK, position, limit)
+
+    async def _page(self, query: str, position: Position, limit: int) -> ReadLedgerResponse:
         if not 0 <= limit <= MAX_LIMIT:
             raise Invalid(f"limit must be within [0, {MAX_LIMIT}], got {limit}", param="limit")
         limit = limit or DEFAULT_LIMIT
         async with connection(self._pool) as conn:
             records = await conn.fetch(
-                _READ, position.epoch, str(position.xact_id), position.seq, limit + 1
+                query, position.epoch, str(position.xact_id), position.seq, limit + 1
             )
             if not records:
                 await _refuse_the_future(conn, position)
-        await self._note(consumer, position)
-        return _page(records, position, limit)
+        return _page_of(records, position, limit)
 
     async def _note(self, consumer: str, position: Position) -> None:
         """Keep how far a reader has durably come; now and then, because nothing hurries."""
@@ -132,7 +157,9 @@ async def _refuse_the_future(conn: Connection, position: Position) -> None:
         )
 
 
-def _page(records: Sequence[asyncpg.Record], position: Position, limit: int) -> ReadLedgerResponse:
+def _page_of(
+    records: Sequence[asyncpg.Record], position: Position, limit: int
+) -> ReadLedgerResponse:
     page = ReadLedgerResponse(next_cursor=str(position))
     size = 0
     for record in records:
@@ -143,7 +170,7 @@ def _page(records: Sequence[asyncpg.Record], position: Position, limit: int) -> 
             page.more = True
             break
         page.rows.append(row)
-        page.next_cursor = f"{record['epoch']}.{record['xact_id']}.{record['seq']}"
+        page.next_cursor = f"{record['epoch']}.{record['xact_id_text']}.{record['seq']}"
     return page
 
 

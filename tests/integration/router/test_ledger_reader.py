@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import Invalid
 from common.ids import new_id
+from services.router.domain.entries import Kind
 from services.router.store import ledger_table
 from services.router.store.ledger_reader import MAX_PAGE_BYTES, LedgerReader
 from tests.ledger_builders import Follower, a_ledger, a_ledger_database, a_pool, a_row, keys
@@ -46,6 +47,21 @@ async def test_transaction_ids_are_ordered_as_numbers(pool):
     await follower.catch_up()
 
     assert keys(rows) == follower.seen
+
+
+async def test_feedback_can_be_read_alone(pool):
+    feedback = [a_row(Kind.FEEDBACK, revision=n) for n in range(1, 4)]
+    await add(pool, a_row(), feedback[0], a_row(), feedback[1])
+    await add(pool, feedback[2], a_row())
+    reader = LedgerReader(pool)
+
+    first = await reader.read_feedback("", 2)
+    second = await reader.read_feedback(first.next_cursor, 2)
+
+    assert [str(r.attempt_id) for r in feedback] == [
+        row.attempt_id for page in (first, second) for row in page.rows
+    ]
+    assert (True, False) == (first.more, second.more)
 
 
 async def test_a_row_behind_an_open_transaction_waits_for_it(pool):
