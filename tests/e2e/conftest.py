@@ -1,0 +1,72 @@
+"""One stack for all scenarios of a run: embedded by default, containers with `-m compose`."""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from common.ids import new_id
+from tests.e2e.compose import ComposeStack
+from tests.e2e.embedded import EmbeddedStack
+from tests.e2e.stack import StackUnderTest
+
+KINDS = {"embedded": EmbeddedStack, "compose": ComposeStack}
+PARAMETERS = ["embedded", pytest.param("compose", marks=pytest.mark.compose)]
+LOG_LINES = 60
+STACKS = ("stack", "two_routers", "bare")
+NOTHING_ON = """
+providers:
+  - {name: acme, wire: openai, base_url: "https://api.acme.example/v1", api_key_env: ACME_API_KEY}
+models:
+  - name: acme/large
+    provider: acme
+    upstream: large
+    tier: complex
+    capability: 0.9
+    context_tokens: 100000
+    capabilities: [streaming]
+    price_usd_per_million: {input: 3.0, output: 15.0}
+"""
+
+
+@pytest.fixture(scope="session", params=PARAMETERS)
+async def stack(request: pytest.FixtureRequest) -> AsyncIterator[StackUnderTest]:
+    async with KINDS[request.param]() as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=PARAMETERS)
+async def two_routers(request: pytest.FixtureRequest) -> AsyncIterator[StackUnderTest]:
+    async with KINDS[request.param](routers=2) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+async def bare(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StackUnderTest]:
+    """A stack that wants a key, and whose only provider lacks one."""
+    catalog = tmp_path_factory.mktemp("bare") / "catalog.yaml"
+    catalog.write_text(NOTHING_ON)
+    settings = {"ROUTER_CATALOG_PATH": str(catalog), "GATEWAY_ADMIN_KEY": secrets.token_hex(16)}
+    async with EmbeddedStack(**settings) as started:
+        yield started
+
+
+@pytest.fixture
+async def since(request):
+    """Everything asked from here on; nothing is being generated and no fault is standing."""
+    name = next(one for one in STACKS if one in request.fixturenames)
+    started = request.getfixturevalue(name)
+    await started.sandbox("DELETE", "/faults")
+    return new_id()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show what the services said last beside a test that failed."""
+    report = yield
+    if report.failed:
+        for name in STACKS:
+            started = getattr(item, "funcargs", {}).get(name)
+            if started is not None:
+                report.sections.append(("the stack's log", "\n".join(started.log[-LOG_LINES:])))
+    return report
