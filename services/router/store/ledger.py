@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import structlog
 from prometheus_client import Gauge, Histogram
 
@@ -100,7 +101,8 @@ class Ledger:
         await self._replay.stop()
         if self._conn:
             conn, self._conn = self._conn, None
-            await self._pool.release(conn, timeout=self._limit_s)
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, OSError):
+                await self._pool.release(conn, timeout=self._limit_s)
         await self._journal.close()
 
     @property

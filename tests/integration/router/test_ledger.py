@@ -77,6 +77,13 @@ async def test_concurrent_appends_share_commits(ledger, pool):
     assert commits <= 3  # the first at once, the others together
 
 
+async def test_whoever_publishes_hears_of_each_commit(pool, tmp_path):
+    heard = []
+    async with a_ledger(pool, tmp_path, on_grown=lambda: heard.append(1)) as ledger:
+        await ledger.append([a_row(), a_row()])
+        assert [1] == heard
+
+
 async def test_a_caller_that_is_cancelled_loses_nothing(ledger, pool):
     row = a_row()
     appending = asyncio.create_task(ledger.append([row]))
