@@ -28,6 +28,12 @@ LOCK_TIMEOUT_S = 60
 MIGRATION_TIMEOUT_S = 600
 CONNECT_TIMEOUT_S = 10
 
+# The last two: what the driver says when the server dies between two of its steps.
+_SILENCE = (
+    *(OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
+    *(asyncpg.InterfaceError, asyncpg.InternalClientError),
+)
+
 _FILE = re.compile(r"(\d+)_[a-z0-9_]+\.sql")
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -66,7 +72,7 @@ async def migrate(
             command_timeout=MIGRATION_TIMEOUT_S,
             statement_cache_size=0,
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except (*_SILENCE, asyncpg.PostgresError) as error:
         raise Unavailable(f"cannot migrate {schema}: the database does not answer") from error
     try:
         await _bring_up(conn, schema, migrations, lock_timeout_s)
@@ -74,7 +80,7 @@ async def migrate(
         raise Unavailable(
             f"cannot migrate {schema}: another replica has been at it for {lock_timeout_s:g} s"
         ) from error
-    except (OSError, TimeoutError, asyncpg.PostgresConnectionError) as error:
+    except _SILENCE as error:
         raise Unavailable(f"cannot migrate {schema}: the database went silent") from error
     finally:
         conn.terminate()  # nothing is open: there is nothing to say goodbye to

@@ -229,6 +229,10 @@ def _our_failures() -> Iterator[None]:
     except _TRY_AGAIN as error:
         log.warning("database cannot serve", reason=str(error), sqlstate=error.sqlstate)
         raise Unavailable("the database cannot serve now; try again") from error
+    except (
+        asyncpg.InternalClientError
+    ) as error:  # the server died between two of the driver's steps
+        raise Unavailable(SILENT) from error
     except asyncpg.InterfaceError as error:
         if "clos" not in str(error):  # "connection is closed", "pool is closing"
             raise
