@@ -13,10 +13,10 @@ from structlog.typing import EventDict, WrappedLogger
 
 HIDDEN = "[hidden]"
 _SECRET_NAME = re.compile(
-    r"(secret|password|passwd|token|api_?key|authorization|cookie)$", re.IGNORECASE
+    r"(secret|password|passwd|token|api[_-]?key|authorization|cookie)$", re.IGNORECASE
 )
 _SECRET_TEXT = re.compile(
-    r"(?P<scheme>://[^\s/:@]*:)[^\s@]+(?=@)"  # postgresql://role:password@
+    r"(?P<scheme>://[^\s/:@]*:)[^\s@/]+(?=@)"  # postgresql://role:password@
     r"|(?P<bearer>\bbearer\s+)[^\s\"',]+"
     r"|\b(?P<key>sk-)[A-Za-z0-9_-]{6,}",  # the shape of most providers' keys
     re.IGNORECASE,
@@ -81,12 +81,21 @@ def _named(service: str) -> Any:
 
 def _to_json(_: WrappedLogger, __: str, event: EventDict) -> bytes:
     try:
-        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except (
-        TypeError,
-        ValueError,
-    ):  # lone surrogates, integers beyond 64 bits: logging never raises
-        return orjson.dumps({name: ascii(value) for name, value in event.items()})
+        return _dumps(event)
+    except (TypeError, ValueError):  # such as lone surrogates: what can be said is said
+        return _dumps({name: _sayable(value) for name, value in event.items()})
+
+
+def _sayable(value: Any) -> Any:
+    try:
+        _dumps(value)
+    except (TypeError, ValueError):
+        return ascii(value)
+    return value
+
+
+def _dumps(value: Any) -> bytes:
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
 class _ToStructlog(logging.Handler):

@@ -59,7 +59,7 @@ class Operations:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
 
     @property
     def address(self) -> str:
@@ -69,7 +69,7 @@ class Operations:
 
     async def start(self) -> None:
         await self._runner.setup()
-        await web.TCPSite(self._runner, *self._listen, shutdown_timeout=1).start()
+        await web.TCPSite(self._runner, *self._listen).start()
 
     async def stop(self) -> None:
         await self._runner.cleanup()
