@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +39,7 @@ from services.router.usecases import Routing
 SCHEMA = "router"
 MIGRATIONS = Path(__file__).parent / "migrations"
 HOUSEKEEPING_S = 3600.0
+LEAST_DRAIN_S = 1.0  # for stories whose callers were cut off: they settle what has come so far
 TELL_EVERY_S = 0.05  # a message for every commit would cost more than it tells
 
 log = structlog.get_logger()
@@ -97,8 +100,9 @@ class Service:
             raise Unavailable(status)
 
     async def _drain(self) -> None:
+        until = time.monotonic() + self.settings.drain_s
         await self.server.stop()
-        await self.routing.drain(self.settings.drain_s)
+        await self.routing.drain(max(until - time.monotonic(), LEAST_DRAIN_S))
 
     async def _keep_house(self) -> None:
         """Make the ledger's coming days, and drop those that have been kept for long enough."""
@@ -151,7 +155,7 @@ async def build(settings: RouterSettings) -> Service:
         ledger=ledger,
         answers=Answers(cache, ttl_s=settings.answer_ttl_s),
     )
-    servicer = RouterServicer(routing, reader, learned)
+    servicer = RouterServicer(routing, reader, learned, longest_s=settings.request_timeout_s)
     return Service(
         settings=settings,
         pool=pool,
@@ -176,6 +180,7 @@ async def build(settings: RouterSettings) -> Service:
 
 
 async def main(stop: asyncio.Event) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # asks for the catalog, which is yet to be read
     settings = RouterSettings()  # type: ignore[call-arg]  # read from the environment
     setup_logs(SCHEMA, settings.log_level)
     service = await build(settings)

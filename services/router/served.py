@@ -1,7 +1,7 @@
 """What the first candidate that answered gave: whole, or as it comes."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,7 +80,7 @@ class ServedStream:
     def finish_reason(self) -> str:
         return self._upstream.facts.finish_reason
 
-    async def __aiter__(self) -> AsyncIterator[list[bytes]]:
+    async def __aiter__(self) -> AsyncGenerator[list[bytes], None]:
         batch: list[bytes] | None = self._first
         allowance: int | None = None  # bytes to read at most, once the caller has gone
         try:

@@ -1,14 +1,14 @@
 """The router's gRPC face: decode, delegate, encode. Nothing is decided here."""
 
-from collections.abc import AsyncIterator
-from typing import NoReturn
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, NoReturn
 
 import grpc
 import orjson
 from optimizer.router.v1 import ledger_pb2, router_pb2, router_pb2_grpc
 
 from common.errors import Invalid
-from common.grpc_server import Context, remaining_s
+from common.grpc_server import LONGEST_CALL_S, Context, remaining_s
 from common.wire import json_field, uuid_field
 from services.router.domain.catalog import Catalog, Model
 from services.router.domain.request import Ask, StrategyChoice
@@ -16,12 +16,34 @@ from services.router.store.learned import Learned
 from services.router.store.ledger_reader import LedgerReader
 from services.router.usecases import Answer, Routing
 
+LONGEST_EMBED_S = 60.0
+
+
+def _check_messages(body: Mapping[str, Any]) -> None:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise Invalid("messages must be a list of at least one message", param="messages")
+
+
+def _check_input(body: Mapping[str, Any]) -> None:
+    wanted = body.get("input")
+    if not isinstance(wanted, str | list) or not wanted:
+        raise Invalid("input must be text or a list, and not empty", param="input")
+
 
 class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     """Failures are raised as `common.errors`; the server's interceptor gives them their code."""
 
-    def __init__(self, routing: Routing, reader: LedgerReader, learned: Learned) -> None:
+    def __init__(
+        self,
+        routing: Routing,
+        reader: LedgerReader,
+        learned: Learned,
+        *,
+        longest_s: float = LONGEST_CALL_S,
+    ) -> None:
         self._routing = routing
+        self._longest_s = longest_s
         self._reader = reader
         self._learned = learned
 
@@ -29,14 +51,14 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, request: router_pb2.CompleteRequest, context: Context
     ) -> router_pb2.CompleteResponse:
         ask = self._ask(request.ask)
-        answer = await self._routing.complete(ask, timeout_s=remaining_s(context))
+        answer = await self._routing.complete(ask, timeout_s=self._time_for(context))
         return router_pb2.CompleteResponse(body=answer.body, outcome=_outcome(answer))
 
     async def StreamComplete(
         self, request: router_pb2.StreamCompleteRequest, context: Context
     ) -> AsyncIterator[router_pb2.StreamCompleteResponse]:
         ask = self._ask(request.ask, streamed=True)
-        async for event in self._routing.stream(ask, timeout_s=remaining_s(context)):
+        async for event in self._routing.stream(ask, timeout_s=self._time_for(context)):
             if not isinstance(event, Answer):
                 yield router_pb2.StreamCompleteResponse(chunks=router_pb2.Chunks(json=event))
             elif event.finished:
@@ -128,14 +150,28 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     ) -> NoReturn:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not served yet")
 
-    async def Embed(self, _request: router_pb2.EmbedRequest, context: Context) -> NoReturn:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not served yet")
+    async def Embed(
+        self, request: router_pb2.EmbedRequest, context: Context
+    ) -> router_pb2.EmbedResponse:
+        ask = self._ask(request.ask, check=_check_input)
+        if ask.model is None:
+            raise Invalid("pin a model: vectors of two models cannot be compared", param="model")
+        timeout_s = min(self._time_for(context), LONGEST_EMBED_S)
+        answer = await self._routing.embed(ask, timeout_s=timeout_s)
+        return router_pb2.EmbedResponse(body=answer.body, outcome=_outcome(answer))
 
-    def _ask(self, ask: router_pb2.Ask, *, streamed: bool = False) -> Ask:
+    def _time_for(self, context: Context) -> float:
+        return min(remaining_s(context), self._longest_s)
+
+    def _ask(
+        self,
+        ask: router_pb2.Ask,
+        *,
+        streamed: bool = False,
+        check: Callable[[Mapping[str, Any]], None] = _check_messages,
+    ) -> Ask:
         body = json_field(ask.body, "body")
-        messages = body.get("messages")
-        if not isinstance(messages, list) or not messages:
-            raise Invalid("messages must be a list of at least one message", param="messages")
+        check(body)
         return Ask(
             request_id=uuid_field(ask.request_id, "request_id"),
             tenant=ask.tenant,

@@ -7,7 +7,7 @@ A story runs to its end even when its caller has gone: what was asked is still p
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -16,7 +16,7 @@ import orjson
 from common.errors import Failure, Invalid, TimedOut
 from services.router.attempts import Candidates
 from services.router.background import Caller, Outlet, Stories
-from services.router.domain.catalog import Catalog, Model
+from services.router.domain.catalog import Catalog, Model, Price
 from services.router.domain.decision import Decision
 from services.router.domain.entries import Outcome, Pricing
 from services.router.domain.request import Ask, Usage
@@ -26,6 +26,7 @@ from services.router.store.entry import Closed, Entry
 from services.router.store.ledger import Ledger
 
 NOTHING_USED = Usage(0, 0)
+MOST_FLIGHTS = 2  # waited for; a caller is not to pay with its time for one failure after another
 BEST_SCORE = 5
 MOST_COMMENT = 1000  # characters
 
@@ -34,7 +35,7 @@ MOST_COMMENT = 1000  # characters
 class Answer:
     """What the caller is told. Of a stream there are two: as it starts, and when it has ended."""
 
-    body: bytes = b""  # an OpenAI chat.completion as JSON; empty for a stream
+    body: bytes = b""  # an OpenAI answer as JSON; empty for a stream
     provider: str
     model: str
     strategy: str
@@ -55,6 +56,16 @@ class Answer:
 
 
 StreamEvent = Answer | Sequence[bytes]  # what started, batches of chunks, what finished
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One request under way."""
+
+    ask: Ask
+    entry: Entry
+    caller: Caller
+    deadline: float  # on time.monotonic
 
 
 class Routing:
@@ -112,6 +123,10 @@ class Routing:
         """
         return await self._stories.tell(lambda caller: self._complete(ask, caller, timeout_s))
 
+    async def embed(self, ask: Ask, *, timeout_s: float) -> Answer:
+        """Turn texts into vectors with the pinned model; otherwise as `complete`, never cached."""
+        return await self._stories.tell(lambda caller: self._embed(ask, caller, timeout_s))
+
     def stream(self, ask: Ask, *, timeout_s: float) -> AsyncGenerator[StreamEvent, None]:
         """Serve one completion as it comes: what started, batches of chunks, what finished."""
         return self._stories.stream(lambda outlet: self._stream(ask, outlet, timeout_s))
@@ -155,52 +170,59 @@ class Routing:
     async def _complete(self, ask: Ask, caller: Caller, timeout_s: float) -> Answer:
         deadline = time.monotonic() + timeout_s
         async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
+            way = _Way(ask, entry, caller, deadline)
             key = key_of(ask)
             if key is None:
-                return await self._ask_provider(ask, entry, caller, deadline)
-            while flight := self._answers.flight(key):  # an equal call is under way: share it
-                if kept := await _landed(flight, deadline):
+                return await self._decide_and_ask(way)
+            for _ in range(MOST_FLIGHTS):
+                if (flight := self._answers.flight(key)) is None:
+                    return await self._find_or_ask(way, key)
+                if kept := await _landed(flight, deadline):  # an equal call was under way
                     return await self._repeat(entry, key, kept)
-            return await self._find_or_ask(ask, entry, caller, deadline, key)
+            return await self._decide_and_ask(way, key)
 
-    async def _find_or_ask(
-        self, ask: Ask, entry: Entry, caller: Caller, deadline: float, key: str
-    ) -> Answer:
+    async def _find_or_ask(self, way: _Way, key: str) -> Answer:
         self._answers.take_off(key)
         kept = None
         try:
             if kept := await self._answers.find(key):
-                return await self._repeat(entry, key, kept)
-            answer = await self._ask_provider(ask, entry, caller, deadline, key)
+                return await self._repeat(way.entry, key, kept)
+            answer = await self._decide_and_ask(way, key)
+            kept = _to_keep(answer)  # those who wait have asked for the same: they share any end
             if answer.finish_reason == "stop":
-                kept = _to_keep(answer)
                 self._answers.keep(key, kept)
             return answer
         finally:
             self._answers.land(key, kept)
 
-    async def _ask_provider(
-        self, ask: Ask, entry: Entry, caller: Caller, deadline: float, key: str | None = None
-    ) -> Answer:
-        decision = self.decide(ask)
-        async with _explained(entry, decision):
+    async def _decide_and_ask(self, way: _Way, key: str | None = None) -> Answer:
+        baseline = self.catalog.baseline_price()
+        answer = await self._ask_providers(way, self.decide(way.ask), baseline)
+        return replace(answer, cache_key=key)
+
+    async def _embed(self, ask: Ask, caller: Caller, timeout_s: float) -> Answer:
+        deadline = time.monotonic() + timeout_s
+        async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
+            decision = self._strategies.decide_pinned(ask, embeddings=True)
+            way = _Way(ask, entry, caller, deadline)
+            return await self._ask_providers(way, decision, baseline=None)
+
+    async def _ask_providers(self, way: _Way, decision: Decision, baseline: Price | None) -> Answer:
+        _stay_for(way.caller)
+        async with _explained(way.entry, decision):
             served = await self._candidates.first_answer(
-                ask, decision, entry, deadline=deadline, caller=caller
+                way.ask, decision, way.entry, deadline=way.deadline, caller=way.caller
             )
-        closed = await entry.close(
-            outcome=served.outcome, decision=decision, baseline=self.catalog.baseline_price()
-        )
+        closed = await way.entry.close(outcome=served.outcome, decision=decision, baseline=baseline)
         answer = replace(
-            _begun(decision, served.answered),
-            body=served.body,
-            finish_reason=served.finish_reason,
-            cache_key=key,
+            _begun(decision, served.answered), body=served.body, finish_reason=served.finish_reason
         )
         return _ended(answer, closed, served.provider_ms)
 
     async def _repeat(self, entry: Entry, key: str, kept: KeptAnswer) -> Answer:
         """Give an answer again: it costs nothing now."""
         closed = await entry.close(
+            decision=kept,
             cache_hit=True,
             usage=kept.usage,
             provider=kept.provider,
@@ -224,14 +246,18 @@ class Routing:
         deadline = time.monotonic() + timeout_s
         async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
             decision = self.decide(ask)
+            _stay_for(outlet)
             async with _explained(entry, decision):
                 served = await self._candidates.first_stream(
                     ask, decision, entry, deadline=deadline, caller=outlet
                 )
             answer = _begun(decision, served.answered)
             await outlet.put(replace(answer, fallbacks=served.fallbacks, finished=False))
-            async with _explained(entry, decision, outcome="truncated"):
-                async for batch in served:
+            async with (
+                _explained(entry, decision, outcome="truncated"),
+                aclosing(aiter(served)) as batches,  # settles, however we leave
+            ):
+                async for batch in batches:
                     await outlet.put(batch)
             closed = await entry.close(
                 outcome=served.outcome,
@@ -253,6 +279,12 @@ async def _explained(
     except Failure as failure:
         await entry.close(outcome=outcome, decision=decision, error=failure.code)
         raise
+
+
+def _stay_for(caller: Caller) -> None:
+    """Stop here if nobody waits any more: nothing was sent yet. The entry closes as cancelled."""
+    if caller.gone:
+        raise asyncio.CancelledError
 
 
 async def _landed(flight: asyncio.Future[KeptAnswer | None], deadline: float) -> KeptAnswer | None:

@@ -101,8 +101,13 @@ def find(name: str, catalog: Catalog, *, embeddings: bool = False) -> Model:
 
 
 def fallbacks_of(model: Model, question: Question) -> list[Candidate]:
-    """Return the declared fallbacks of *model* that are on and accept the request."""
-    by_name = {servable.name: servable for servable in question.catalog.servable()}
+    """Return the declared fallbacks of *model* that are on, of its kind, and accept the request."""
+    embeds = "embeddings" in model.capabilities
+    by_name = {
+        servable.name: servable
+        for servable in question.catalog.servable()
+        if embeds == ("embeddings" in servable.capabilities)
+    }
     return [
         question.expect(by_name[name])
         for name in model.fallbacks

@@ -33,6 +33,17 @@ class Decision:
         return self.candidates[0]
 
 
+class Explained(Protocol):
+    """What the ledger keeps of a decision, also of one whose answer is given again."""
+
+    @property
+    def strategy(self) -> str: ...
+    @property
+    def confidence(self) -> str: ...
+    @property
+    def explanation(self) -> Mapping[str, Any]: ...
+
+
 class Strategy(Protocol):
     """Ranks the models that can serve a request. Fast (< 1 ms), without I/O."""
 

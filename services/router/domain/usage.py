@@ -69,7 +69,8 @@ def estimated_input_tokens(body: Mapping[str, Any]) -> int:
     messages = body.get("messages")
     count = TOKENS_PER_MESSAGE * len(messages) if isinstance(messages, list) else 0
     texts, images = _texts([messages, body.get("tools"), body.get("input")])
-    return count + math.ceil(texts / BYTES_PER_TOKEN) + images * TOKENS_PER_IMAGE
+    count += math.ceil(texts / BYTES_PER_TOKEN) + images * TOKENS_PER_IMAGE
+    return count + _ready_tokens(body.get("input"))
 
 
 def _texts(value: Any) -> tuple[int, int]:
@@ -88,6 +89,14 @@ def _texts(value: Any) -> tuple[int, int]:
             else:
                 waiting.extend(v for k, v in item.items() if k != "role")
     return size, images
+
+
+def _ready_tokens(value: Any) -> int:
+    """Count what an embeddings request holds as tokens: one text, or a list of them."""
+    if not isinstance(value, list):
+        return 0
+    lists = [value, *(item for item in value if isinstance(item, list))]
+    return sum(isinstance(item, int) for tokens in lists for item in tokens)
 
 
 def _is_count(value: Any) -> bool:

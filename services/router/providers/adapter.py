@@ -14,6 +14,7 @@ class Call:
     """A request, written for one provider and not yet sent."""
 
     provider: Provider
+    wire: "Wire"
     naming: Naming
     url: str
     headers: Mapping[str, str]

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import aiohttp
 
+from common.errors import Invalid
 from services.router.domain.catalog import Catalog, Model, Provider
 from services.router.domain.provider_failure import ProviderFailure, failure_in_band
 from services.router.domain.reply import Naming, Reply
@@ -17,6 +18,7 @@ from services.router.providers.anthropic import Anthropic
 from services.router.providers.gemini import Gemini
 from services.router.providers.http import open_session, read_all, send
 from services.router.providers.openai import OpenAi
+from services.router.providers.openai_embeddings import OpenAiEmbeddings
 from services.router.providers.openai_format import decoded, encoded, wants_usage
 from services.router.providers.stream import ChunkNormaliser
 from services.router.providers.upstream_stream import UpstreamStream, content_type
@@ -25,6 +27,7 @@ MOST_BODY_BYTES = 32 * 1024 * 1024
 LEFTOVER_S = 1.0  # for the last bytes of a stream that has said everything
 
 WIRES: Mapping[str, Wire] = {"openai": OpenAi(), "anthropic": Anthropic(), "gemini": Gemini()}
+EMBEDDING_WIRES: Mapping[str, Wire] = {"openai": OpenAiEmbeddings()}
 
 
 def key_from_environment(provider: Provider) -> str:
@@ -74,9 +77,10 @@ class ProviderClient:
         key = self._key_of(provider)
         if not (key.isascii() and (key.isprintable() or not key)):
             raise ProviderFailure("unauthorized", "our key for it is malformed")
-        wire = WIRES[provider.wire]
+        wire = _wire(provider, model)
         return Call(
             provider=provider,
+            wire=wire,
             naming=Naming(model, self._siblings_at(provider.name)),
             url=wire.url(provider, model.upstream, streamed=streamed),
             headers=wire.headers(key),
@@ -104,7 +108,7 @@ class ProviderClient:
             response.close()
             raise
         response.release()
-        return WIRES[call.provider.wire].reply(data, call.naming)
+        return call.wire.reply(data, call.naming)
 
     async def stream(
         self, call: Call, attempt_id: UUID, *, first_by: float, deadline: float
@@ -127,10 +131,9 @@ class ProviderClient:
         response = await send(self._open(), call, attempt_id, timeout_s=max(wait_s, 0))
         if content_type(response) == "application/json":
             await self._refuse_json(response)
-        wire = WIRES[call.provider.wire]
         return UpstreamStream(
             response,
-            wire.reader(),
+            call.wire.reader(),
             ChunkNormaliser(call.naming, wants_usage=call.wants_usage),
             times,
             started=started,
@@ -170,6 +173,19 @@ class ProviderClient:
         if self._session is None:
             self._session = open_session()
         return self._session
+
+
+def _wire(provider: Provider, model: Model) -> Wire:
+    if "embeddings" not in model.capabilities:
+        return WIRES[provider.wire]
+    try:
+        return EMBEDDING_WIRES[provider.wire]
+    except KeyError:
+        raise Invalid(
+            f"embeddings of {provider.name} are not served: its wire is {provider.wire}",
+            code="wrong_model_kind",
+            param="model",
+        ) from None
 
 
 async def _read_leftovers(response: aiohttp.ClientResponse) -> None:

@@ -7,7 +7,7 @@ answer that somebody else paid for, or one that another policy chose.
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +35,12 @@ class KeptAnswer:
     cost_nano_usd: int | None
     decision_json: bytes
 
+    @property
+    def explanation(self) -> Mapping[str, Any]:
+        """Why that model gave it: what is learnt of a repeat is learnt of the same decision."""
+        explanation: Mapping[str, Any] = orjson.loads(self.decision_json)
+        return explanation
+
     def pack(self) -> bytes:
         """Encode as one line of facts, one line of decision, then the body as it is."""
         facts = {
@@ -50,6 +56,7 @@ class KeptAnswer:
         try:
             facts_json, decision_json, body = packed.split(b"\n", 2)
             facts = orjson.loads(facts_json)
+            orjson.loads(decision_json)
             usage = Usage(**facts.pop("usage"))
             return cls(body=body, usage=usage, decision_json=decision_json, **facts)
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -57,12 +64,15 @@ class KeptAnswer:
 
 
 def key_of(ask: Ask) -> str | None:
-    """Return the cache key of *ask*; None if it must not be cached (experiments, streams)."""
+    """Return the key of *ask*; None if it must not be cached (experiments, streams) or cannot."""
     if not ask.use_cache or ask.streamed or ask.experiment_id is not None:
         return None
     request = {key: value for key, value in ask.body.items() if key not in _IRRELEVANT}
     policy = ask.model or [ask.strategy.name, dict(ask.strategy.parameters)]
-    canonical = orjson.dumps([ask.tenant, policy, request], option=orjson.OPT_SORT_KEYS)
+    try:
+        canonical = orjson.dumps([ask.tenant, policy, request], option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # nested deeper than can be written: no provider will be sent it either
+        return None
     return hashlib.sha256(canonical).hexdigest()
 
 

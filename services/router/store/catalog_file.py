@@ -166,6 +166,7 @@ def _signature(path: Path) -> tuple[int, ...]:
 
 @contextmanager
 def _on_hangup(loop: asyncio.AbstractEventLoop, call: "Callable[[], None]") -> "Iterator[None]":
+    before = signal.getsignal(signal.SIGHUP)
     try:
         loop.add_signal_handler(signal.SIGHUP, call)
     except (RuntimeError, ValueError):  # not in the main thread: the look every second remains
@@ -175,3 +176,4 @@ def _on_hangup(loop: asyncio.AbstractEventLoop, call: "Callable[[], None]") -> "
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, before)

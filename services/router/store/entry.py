@@ -16,11 +16,11 @@ from uuid import UUID
 
 import structlog
 
-from common.errors import Failure, Invalid
+from common.errors import Failure, Invalid, Unavailable
 from common.ids import new_id, time_of
 from services.router.domain.catalog import Model, Price
 from services.router.domain.cost import cost_of, plausible
-from services.router.domain.decision import Candidate, Decision
+from services.router.domain.decision import Candidate, Decision, Explained
 from services.router.domain.entries import (
     Kind,
     Outcome,
@@ -208,7 +208,7 @@ class Entry:
         self,
         *,
         outcome: Outcome = "ok",
-        decision: Decision | None = None,
+        decision: Explained | None = None,
         cache_hit: bool = False,
         usage: Usage | None = None,
         provider: str | None = None,
@@ -224,7 +224,8 @@ class Entry:
 
         Args:
             outcome: Of the request.
-            decision: Its explanation is kept; None when none was made.
+            decision: Its explanation is kept; None when none was made. Of a hit: the one that
+                once led to the answer.
             cache_hit: Nothing was called: it cost 0, whatever the answer cost once.
             usage: Only for a hit or a shared answer: the tokens of the answer that was given.
             provider: Of the answer; default: the last attempt's.
@@ -309,9 +310,15 @@ class Entry:
         waiting, self._waiting = self._waiting, []
         try:
             await self._append([*waiting, row])
-        except BaseException:
+        except BaseException as error:
             self._waiting[:0] = waiting  # appending a row again changes nothing
+            if isinstance(error, Unavailable) and self._perhaps_paid:
+                raise Unavailable(error.message, code=error.code, billed=True) from error
             raise
+
+    @property
+    def _perhaps_paid(self) -> bool:
+        return any(row.cost_nano_usd != 0 for row in self._settled)
 
 
 def _bill(

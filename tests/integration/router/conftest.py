@@ -1,0 +1,28 @@
+"""A sandbox and a router of one's own, without a cache if a test does not ask for one."""
+
+import pytest
+
+from sandbox.__main__ import build
+from sandbox.settings import SandboxSettings
+from tests.integration.router.router_stack import a_router
+
+
+@pytest.fixture
+async def sandbox():
+    settings = SandboxSettings(listen="127.0.0.1:0", latency_scale=0)
+    async with build(settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def router(sandbox, database, tmp_path):
+    async with a_router(sandbox, database, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def caching(sandbox, database, tmp_path, redis_url):
+    """A router with Redis."""
+    async with a_router(sandbox, database, tmp_path, redis_url=redis_url) as running:
+        yield running
+        await running.service.cache.flush()
