@@ -22,9 +22,7 @@ Three things to try, in another terminal:
 
   curl -s {url}/complete{header} -H 'content-type: application/json' -d '{{"prompt": "What is 2 + 2?"}}'
 
-  .venv/bin/python -c 'from openai import OpenAI; \\
-print(OpenAI(base_url="{url}/v1", api_key="{key}").chat.completions.create( \\
-model="auto", messages=[{{"role": "user", "content": "Name three rivers."}}]).choices[0].message.content)'
+  .venv/bin/python -c 'from openai import OpenAI; print(OpenAI(base_url="{url}/v1", api_key="{key}").chat.completions.create(model="auto", messages=[{{"role": "user", "content": "Name three rivers."}}]).choices[0].message.content)'
 
   curl -s {url}/routing/metrics{header}
 
