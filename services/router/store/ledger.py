@@ -47,6 +47,15 @@ _COMMIT = Histogram(
 _DIVERTED = Gauge("optimizer_ledger_diverted", "1 while the journal takes what Postgres cannot.")
 
 
+_DEAD_CONNECTION = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     rows: Sequence[Row]
@@ -226,28 +235,32 @@ class Ledger:
         """
         Commit within the limit, or cut the connection: a silent server cannot be asked to stop.
 
-        A connection that turns out to be dead is replaced once: the server may be well. What it
-        might still commit later is harmless, because a row is only ever added once.
+        A connection that turns out to be dead is replaced, by one that may be dead, too: the server
+        may be well. What it might still commit later is harmless: a row is only ever added once.
         """
-        began = time.monotonic()
-        while True:
-            fresh = self._conn is None
-            left_s = self._limit_s - (time.monotonic() - began)
-            conn = self._conn = self._conn or await self._pool.acquire(timeout=max(left_s, 0.01))
-            left_s = self._limit_s - (time.monotonic() - began)
+        until = time.monotonic() + self._limit_s
+        for tries_left in range(self._pool.get_max_size(), -1, -1):
+            if self._conn is None:
+                left_s = max(until - time.monotonic(), 0.01)
+                self._conn = await self._pool.acquire(timeout=left_s)
             try:
-                with ledger_table.cut_after(conn, left_s):
-                    await ledger_table.add(conn, payload, size=size)
+                with ledger_table.cut_after(self._conn, until - time.monotonic()):
+                    await ledger_table.add(self._conn, payload, size=size)
             except RowRefusedError:
                 raise
-            except Exception:
-                self._conn = None
-                ledger_table.cut(conn)
-                await self._pool.release(conn)
-                if fresh or time.monotonic() - began >= self._limit_s:
+            except Exception as error:
+                await self._drop_connection()
+                dead = isinstance(error, _DEAD_CONNECTION) and tries_left
+                if not dead or time.monotonic() >= until:
                     raise
             else:
                 return
+
+    async def _drop_connection(self) -> None:
+        conn, self._conn = self._conn, None
+        if conn:
+            ledger_table.cut(conn)
+            await self._pool.release(conn)
 
     def _divert(self, error: Exception) -> None:
         log.warning("ledger_diverted", reason=repr(error))
