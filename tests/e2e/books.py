@@ -105,21 +105,20 @@ class Books:
         return problems + self._unequal_requests()
 
     def _unequal_requests(self) -> list[str]:
-        """A request costs what its attempts cost."""
-        spent: Counter[UUID] = Counter()
+        """A request costs what its attempts cost, as they were settled or as corrected since."""
+        settled: Counter[UUID] = Counter()
+        corrections: Counter[UUID] = Counter()
         for row in self.rows:
             if row["kind"] in (SETTLED, CORRECTED):
-                spent[row["request_id"]] += row["cost_nano_usd"] or 0
-        closed: Counter[UUID] = Counter()
-        for row in self.rows:
-            if row["kind"] == CLOSED or (
-                row["kind"] == CORRECTED and row["attempt_id"] == row["request_id"]
-            ):
-                closed[row["request_id"]] += row["cost_nano_usd"] or 0
+                sums = settled if row["kind"] == SETTLED else corrections
+                sums[row["request_id"]] += row["cost_nano_usd"] or 0
         return [
-            f"request {request} closed at {closed[request]}, its attempts cost {cost}"
-            for request, cost in spent.items()
-            if closed[request] != cost and request in closed
+            f"request {row['request_id']} closed at {row['cost_nano_usd']},"
+            f" its attempts cost {settled[row['request_id']]}"
+            for row in self.rows
+            if row["kind"] == CLOSED
+            and (row["cost_nano_usd"] or 0) - settled[row["request_id"]]
+            not in (0, corrections[row["request_id"]])
         ]
 
     def _unmatched_bill(self) -> list[str]:
