@@ -109,15 +109,17 @@ async def test_services_with_different_tokens_do_not_blame_the_client(stack):
     await other.close()
 
 
-async def test_health_needs_no_token_and_tells_when_we_stop(stack):
+async def test_health_needs_no_token_and_tells_when_we_stop():
+    stack = Stack(settings_with(drain_s=1))
+    await stack.start()
     async with grpc.aio.insecure_channel(stack.server.target) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
-        watch = health.Watch(health_pb2.HealthCheckRequest())
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
 
         assert health_pb2.HealthCheckResponse.SERVING == (await watch.read()).status
 
         stop = asyncio.create_task(stack.server.stop())
         assert health_pb2.HealthCheckResponse.NOT_SERVING == (await watch.read()).status
+        watch.cancel()
         await stop
 
 
