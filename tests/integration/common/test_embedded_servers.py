@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -32,10 +33,25 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture
-def folder(short_folder):
+def long_way(short_folder):
     """A path that no socket could have: long, with spaces."""
     return short_folder / uuid4().hex / ("a long way down " * 6) / "data"
+
+
+@pytest.fixture
+def folder(short_folder):
+    path = long_way(short_folder)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+async def running(short_folder):
+    """A server as users have it, for the tests that do it no harm."""
+    server = Postgres(long_way(short_folder))
+    await server.start()
+    yield server
+    await server.stop()
 
 
 async def answer(postgres, statement):
@@ -63,11 +79,16 @@ async def test_what_was_written_is_there_after_a_crash(folder):
 
 async def test_a_server_that_was_stopped_starts_again(folder):
     server = Postgres(folder, fast=True)
-    for _ in range(2):
-        await server.start()
-        assert 1 == await answer(server, "SELECT 1")
-        await server.stop()
-        await server.stop()
+    await server.start()
+    await server.stop()
+    await server.stop()
+    # The old server's number is another process's by now.
+    (folder / "cluster" / "postmaster.pid").write_text(f"{os.getpid()}\n{folder}\n")
+
+    await server.start()
+
+    assert 1 == await answer(server, "SELECT 1")
+    await server.stop()
 
 
 async def test_a_paused_server_can_be_stopped(folder):
@@ -80,24 +101,16 @@ async def test_a_paused_server_can_be_stopped(folder):
     assert server.process.returncode is not None
 
 
-async def test_the_real_one_loses_nothing_and_listens_nowhere(folder):
-    server = Postgres(folder)
-    await server.start()
-
-    assert "on" == await answer(server, "SHOW fsync")
-    assert "on" == await answer(server, "SHOW synchronous_commit")
-    assert "" == await answer(server, "SHOW listen_addresses")
-    await server.stop()
+async def test_it_loses_nothing_and_listens_nowhere(running):
+    assert "on" == await answer(running, "SHOW fsync")
+    assert "on" == await answer(running, "SHOW synchronous_commit")
+    assert "" == await answer(running, "SHOW listen_addresses")
 
 
-async def test_the_passwords_are_private_and_all_different(folder):
-    server = Postgres(folder, fast=True)
-    await server.start()
-
-    assert 0o600 == (folder / "passwords.json").stat().st_mode & 0o777
-    assert 0o700 == folder.stat().st_mode & 0o777
-    assert 5 == len(set(server._passwords.values()))
-    await server.stop()
+async def test_the_passwords_are_private_and_all_different(running):
+    assert 0o600 == (running.folder / "passwords.json").stat().st_mode & 0o777
+    assert 0o700 == running.folder.stat().st_mode & 0o777
+    assert 5 == len(set(running._passwords.values()))
 
 
 async def test_a_first_start_that_was_interrupted_is_begun_anew(folder):
@@ -111,28 +124,13 @@ async def test_a_first_start_that_was_interrupted_is_begun_anew(folder):
     await server.stop()
 
 
-async def test_a_second_server_on_the_same_folder_is_refused(folder, monkeypatch):
-    server = Postgres(folder, fast=True)
-    await server.start()
+async def test_a_second_server_on_the_same_folder_is_refused(running, monkeypatch):
     monkeypatch.setattr("deploy.embedded.postgres.STOP_S", 0.2)
 
     with pytest.raises(Conflict, match="another Postgres"):
-        await Postgres(folder, fast=True).start()
+        await Postgres(running.folder).start()
 
-    assert 1 == await answer(server, "SELECT 1")
-    await server.stop()
-
-
-async def test_a_process_that_has_the_old_servers_number_is_no_server(folder):
-    server = Postgres(folder, fast=True)
-    await server.start()
-    await server.stop()
-    (folder / "cluster" / "postmaster.pid").write_text(f"{os.getpid()}\n{folder}\n")
-
-    await server.start()
-
-    assert 1 == await answer(server, "SELECT 1")
-    await server.stop()
+    assert 1 == await answer(running, "SELECT 1")
 
 
 async def test_a_folder_that_cannot_be_used_is_refused_with_its_reason(folder):
