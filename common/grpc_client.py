@@ -22,7 +22,7 @@ BRIDGE_S = 1.0
 RECONNECT_MAX_S = 1.0
 
 _SERVICE_CONFIG = orjson.dumps({"loadBalancingConfig": [{"round_robin": {}}]}).decode()
-_BROKEN = (ChannelConnectivity.TRANSIENT_FAILURE, ChannelConnectivity.CONNECTING)
+_SETTLED = (ChannelConnectivity.READY, ChannelConnectivity.SHUTDOWN)
 
 
 def open_channel(target: str, settings: ServiceSettings) -> grpc.aio.Channel:
@@ -56,7 +56,7 @@ async def call(method: Any, request: Any, *, timeout_s: float) -> Any:
         Failure: what the neighbour raised, or what kept us from reaching it.
     """
     channel = getattr(method, "channel", None)
-    if channel is not None and channel.get_state(try_to_connect=True) in _BROKEN:
+    if channel is not None and channel.get_state(try_to_connect=True) not in _SETTLED:
         loop = asyncio.get_running_loop()
         before = loop.time()
         await ready(channel, within_s=min(BRIDGE_S, timeout_s))
@@ -72,12 +72,12 @@ async def ready(channel: grpc.aio.Channel, *, within_s: float = BRIDGE_S) -> boo
     state = channel.get_state(try_to_connect=True)
     try:
         async with asyncio.timeout(within_s):
-            while state in _BROKEN:
+            while state not in _SETTLED:
                 await channel.wait_for_state_change(state)
                 state = channel.get_state(try_to_connect=True)
     except TimeoutError:
         return False
-    return state is not ChannelConnectivity.SHUTDOWN
+    return state is ChannelConnectivity.READY
 
 
 class _WithToken:

@@ -11,6 +11,7 @@ bounded, and a connection that does not answer is cut, not closed politely.
 """
 
 import asyncio
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -38,6 +39,7 @@ GIVE_BACK_S = 1.0  # for a cancelled statement to be acknowledged, before the li
 ACQUIRE_S = 5.0
 RECYCLE_AFTER = 50_000  # statements: a backend's caches grow
 IDLE_S = 300.0  # then a connection is closed: what lies between may have forgotten it
+SAY_EVERY_S = 10.0
 SILENT = "the database does not answer; try again"
 
 _CONNECTIONS = Gauge(
@@ -141,6 +143,7 @@ async def transaction(pool: Pool, *, timeout_s: float | None = None) -> AsyncIte
         await unit.start()
         try:
             yield conn
+            await unit.commit()
         except (TimeoutError, asyncio.CancelledError):
             # A rollback would wait for the statement that is stuck. Cutting the line rolls back.
             conn.terminate()
@@ -149,7 +152,6 @@ async def transaction(pool: Pool, *, timeout_s: float | None = None) -> AsyncIte
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, OSError):
                 await unit.rollback()
             raise
-        await unit.commit()
 
 
 async def ping(pool: Pool) -> None:
@@ -166,7 +168,7 @@ async def _acquire(pool: Pool, timeout_s: float | None) -> Connection:
         busy = pool.get_size() == pool.get_max_size() and not pool.get_idle_size()
         raise Unavailable("the database is busy; try again" if busy else SILENT) from None
     except OSError as error:  # refused, no such socket, no such name
-        log.warning("database unreachable", reason=str(error))
+        _say("database unreachable", reason=str(error))
         raise Unavailable(SILENT) from error
 
 
@@ -215,6 +217,17 @@ def _watch(pool: Pool) -> None:
     _CONNECTIONS.labels("used").set_function(used)
 
 
+_said_at: dict[str, float] = {}
+
+
+def _say(event: str, **details: object) -> None:
+    """Log, but not with every request: an outage is one event."""
+    now = time.monotonic()
+    if now - _said_at.get(event, -SAY_EVERY_S) >= SAY_EVERY_S:
+        _said_at[event] = now
+        log.warning(event, **details)
+
+
 @contextmanager
 def _our_failures() -> Iterator[None]:
     """Turn what says "not now" into our failures. The rest is a bug, or the store's to answer."""
@@ -227,7 +240,7 @@ def _our_failures() -> Iterator[None]:
     except TimeoutError as error:
         raise Unavailable(SILENT) from error
     except _TRY_AGAIN as error:
-        log.warning("database cannot serve", reason=str(error), sqlstate=error.sqlstate)
+        _say("database cannot serve", reason=str(error), sqlstate=error.sqlstate)
         raise Unavailable("the database cannot serve now; try again") from error
     except (
         asyncpg.InternalClientError
