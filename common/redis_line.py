@@ -14,7 +14,7 @@ from typing import TypeVar
 import structlog
 from prometheus_client import Counter
 from purgatory import AsyncCircuitBreakerFactory
-from purgatory.domain.model import OPENED
+from purgatory.domain.model import OPENED, OpenedState
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -43,15 +43,19 @@ class RedisLine:
     Args:
         url: `redis://`, `rediss://` or `unix://`; None: there is no Redis, every trip is given up.
         timeout_s: For a whole trip, waiting for a connection and connecting included.
+        pause_s: Between two probes of a Redis that is dead.
     """
 
-    def __init__(self, url: str | None, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str | None, *, timeout_s: float = TIMEOUT_S, pause_s: float = PAUSE_S
+    ) -> None:
         self._timeout_s = timeout_s
+        self._pause_s = pause_s
         self._client = _client(url, timeout_s) if url else None
         # A reply that says "error" is an answer: the line is fine. So is a caller that hung up.
         self._breakers = AsyncCircuitBreakerFactory(
             default_threshold=FAILURES,
-            default_ttl=PAUSE_S,
+            default_ttl=pause_s,
             exclude=[ResponseError, asyncio.CancelledError],
         )
         self._probing = False
@@ -71,12 +75,15 @@ class RedisLine:
         # Asked here rather than left to the breaker: it raises the same exception each time, and
         # with it a traceback that grows.
         opened = state.state == OPENED
-        if opened and (self._probing or time.time() <= (state.opened_at or 0) + PAUSE_S):
+        if self._probing or (opened and time.time() <= (state.opened_at or 0) + self._pause_s):
             raise NoAnswerError("the breaker is open")
-        self._probing = opened
+        if opened:
+            self._probing = True
         try:
             async with breaker, asyncio.timeout(self._timeout_s):
                 done = await work(self._client)
+        except OpenedState as error:  # the clock was set back
+            raise NoAnswerError("the breaker is open") from error
         except (RedisError, OSError, TimeoutError) as error:
             self._note(error)
             raise NoAnswerError(type(error).__name__) from error

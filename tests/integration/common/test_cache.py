@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from common.cache import Cache, listen
+from common.redis_line import NoAnswerError, RedisLine
 from tests.conftest import paused
 
 NOWHERE = "unix:///nowhere/redis.sock"
@@ -164,6 +165,29 @@ async def test_connecting_to_a_silent_redis_is_bounded_too(redis_url, redis_serv
     with paused(redis_server.process.pid):
         assert await timed(*(cache.get("key") for _ in range(50))) < 0.5
     await cache.close()
+
+
+async def test_one_probe_at_a_time_asks_whether_a_silent_redis_is_back(redis_url, redis_server):
+    trips = 0
+
+    async def count(redis):
+        nonlocal trips
+        trips += 1
+        return await redis.ping()
+
+    async def attempt(line):
+        with pytest.raises(NoAnswerError):
+            await line.trip(count)
+
+    line = RedisLine(redis_url, pause_s=0.05)
+    with paused(redis_server.process.pid):
+        for _ in range(3):
+            await attempt(line)
+        await asyncio.sleep(0.06)
+        await asyncio.gather(*(attempt(line) for _ in range(50)))
+
+    assert 4 == trips
+    await line.close()
 
 
 async def test_a_redis_that_comes_back_is_used_again(redis_url, redis_server):
