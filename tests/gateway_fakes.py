@@ -307,6 +307,11 @@ class Stack:
         host, _, number = self.gateway.address.rpartition(":")
         return host, int(number)
 
+    def forget(self) -> None:
+        """Let the neighbours answer as at the start."""
+        for fake in (self.router, self.experiments, self.metrics):
+            fake.__init__()  # type: ignore[misc]
+
 
 @asynccontextmanager
 async def a_stack(**changes: Any) -> AsyncIterator[Stack]:

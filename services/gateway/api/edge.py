@@ -1,26 +1,27 @@
 """The outermost layer: ids on every answer, who is asking, and no failure without its shape."""
 
+import asyncio
 import time
 
-import orjson
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import Failure, Invalid, NotFound
+from common.errors import Invalid, NotFound, Unavailable
 from common.ids import new_id
-from common.wire_errors import http_status
 from services.gateway.api.auth import Gate
 from services.gateway.api.body import ClientGone, too_large
 from services.gateway.api.context import KEY, Context, is_openai
-from services.gateway.api.respond import failure_body, send_failure, send_json
-from services.gateway.domain.openai_wire import error_body
+from services.gateway.api.failures import Told, tell
+from services.gateway.api.respond import send_json
 
 SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
+CLIENT_GONE = 499  # nobody sees it but our own metrics
+INTERNAL = 500
 _STARTS = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"},
 )
@@ -55,7 +56,8 @@ class Edge:
             await self._serve(scope, receive, answer, context)
         route = _route(scope)
         _requests.labels(route, scope.get("method", "WS"), str(answer.status)).inc()
-        _duration.labels(route).observe(time.perf_counter() - began)
+        if scope["type"] == "http":
+            _duration.labels(route).observe(time.perf_counter() - began)
 
     async def _serve(
         self, scope: Scope, receive: Receive, answer: "_Answer", context: Context
@@ -65,13 +67,16 @@ class Edge:
             context.caller = self._gate.admit(context, scope["path"])
             await self._app(scope, receive, answer.send)
         except ClientGone:
-            return
-        except Failure as failure:
-            await answer.refuse(failure, openai=context.openai)
-        except Exception:
-            log.exception("request_broke")
+            answer.status = answer.status or CLIENT_GONE
+        except asyncio.CancelledError:  # the time to drain is over
             if not answer.status:
-                await answer.break_off(openai=context.openai)
+                await answer.refuse(tell(_stopping(), openai=context.openai))
+        except Exception as error:
+            told = tell(error, openai=context.openai)
+            if told.status == INTERNAL or answer.status:
+                log.exception("request_broke")
+            if not answer.status:
+                await answer.refuse(told)
             # Otherwise returning without an end makes the server cut the connection: the client
             # must not take half an answer for a whole one.
 
@@ -99,34 +104,22 @@ class _Answer:
             message["headers"] = [*message.get("headers", ()), *self._stamp]
         elif message["type"] == "websocket.close" and not self.status:
             # Closing before accepting is how routers say that there is no such socket.
-            await self.refuse(NotFound("There is no such socket."), openai=False)
+            await self.refuse(tell(NotFound("There is no such socket."), openai=False))
             return
         await self._send(message)
 
-    async def refuse(self, failure: Failure, *, openai: bool) -> None:
-        if self._is_socket:
-            status = http_status(failure, openai=openai)
-            await self._deny(status, orjson.dumps(failure_body(failure, openai=openai)))
-        else:
-            await send_failure(self.send, failure, openai=openai)
+    async def refuse(self, told: Told) -> None:
+        send = self._deny if self._is_socket else self.send
+        await send_json(send, told.status, told.body, told.headers)
 
-    async def break_off(self, *, openai: bool) -> None:
-        body = internal_error(openai=openai)
-        await (self._deny(500, body) if self._is_socket else send_json(self.send, 500, body))
-
-    async def _deny(self, status: int, body: bytes) -> None:
-        async def send(message: Message) -> None:
-            await self.send({**message, "type": f"websocket.{message['type']}"})
-
-        await send_json(send, status, body)
+    async def _deny(self, message: Message) -> None:
+        """Refuse a socket as one refuses a request."""
+        await self.send({**message, "type": f"websocket.{message['type']}"})
 
 
-def internal_error(*, openai: bool) -> bytes:
-    if openai:
-        return orjson.dumps(
-            error_body("internal error", status=500, param=None, code="internal_error")
-        )
-    return orjson.dumps({"detail": "internal error", "code": "internal_error"})
+def _stopping() -> Unavailable:
+    # What was asked may have reached a provider: a retry may pay twice.
+    return Unavailable("The gateway is stopping.", code="stopping", billed=True)
 
 
 def _route(scope: Scope) -> str:

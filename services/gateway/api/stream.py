@@ -8,9 +8,9 @@ from prometheus_client import Gauge
 from starlette.types import Receive, Send
 
 from common.errors import AllFailed, Failure
+from services.gateway.api.failures import failure_body
 from services.gateway.api.hangup import StopOnHangUp
 from services.gateway.api.outcome import headers
-from services.gateway.api.respond import failure_body
 from services.gateway.clients.router import Stream
 from services.gateway.domain.openai_wire import DONE, HEARTBEAT, frames
 from services.gateway.usecases import Completions, Placement

@@ -6,24 +6,11 @@ from contextlib import suppress
 import orjson
 import pytest
 
-from tests.gateway_fakes import Stack, a_stack
+from tests.gateway_fakes import Stack
 
 CHAT = "/v1/chat/completions"
 HELLO = b'{"model":"auto","messages":[{"role":"user","content":"Hello"}]}'
 PROMPT = b'{"prompt":"Hello"}'
-
-
-@pytest.fixture(scope="module")
-async def one_stack():
-    async with a_stack() as running:
-        yield running
-
-
-@pytest.fixture
-def stack(one_stack):
-    """Refusing leaves nothing behind, so that one gateway does for all."""
-    one_stack.router.asks.clear()
-    return one_stack
 
 
 NOT_JSON = [

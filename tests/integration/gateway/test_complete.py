@@ -12,8 +12,8 @@ CHAT = "/v1/chat/completions"
 HELLO = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
 
 
-async def test_an_answer_says_everything(stack):
-    answer = await stack.client.post("/complete", json={"prompt": "Hello"})
+async def test_an_answer_says_everything(own_stack):
+    answer = await own_stack.client.post("/complete", json={"prompt": "Hello"})
 
     assert answer.status_code == 200
     assert answer.json() == {
@@ -56,16 +56,16 @@ async def test_a_hit_says_what_it_saved(stack):
     assert (answer["cache_hit"], answer["pricing"]) == (True, "cached")
 
 
-async def test_what_was_spent_today_adds_up_before_the_ledger_is_read(stack):
+async def test_what_was_spent_today_adds_up_before_the_ledger_is_read(own_stack):
     for _ in range(2):
-        await stack.client.post("/complete", json={"prompt": "Hello"})
-    await stack.client.post(CHAT, json=HELLO)
-    await stack.client.post(CHAT, json={**HELLO, "stream": True})
-    stack.router.answer = AllFailed("acme/small: 500")
-    await stack.client.post("/complete", json={"prompt": "Hello"})
-    stack.router.answer = None
+        await own_stack.client.post("/complete", json={"prompt": "Hello"})
+    await own_stack.client.post(CHAT, json=HELLO)
+    await own_stack.client.post(CHAT, json={**HELLO, "stream": True})
+    own_stack.router.answer = AllFailed("acme/small: 500")
+    await own_stack.client.post("/complete", json={"prompt": "Hello"})
+    own_stack.router.answer = None
 
-    answer = (await stack.client.post("/complete", json={"prompt": "Hello"})).json()
+    answer = (await own_stack.client.post("/complete", json={"prompt": "Hello"})).json()
 
     assert answer["total_cost_today"] == 5 * 1.5e-06
 

@@ -55,10 +55,10 @@ async def test_without_redis_the_metrics_service_answers(stack):
     assert {answer.content for answer in answers} == {SNAPSHOT}
 
 
-async def test_without_redis_and_metrics_it_is_503(stack):
-    await stack.metrics_server.stop()
+async def test_without_redis_and_metrics_it_is_503(own_stack):
+    await own_stack.metrics_server.stop()
 
-    answer = await stack.client.get("/routing/metrics")
+    answer = await own_stack.client.get("/routing/metrics")
 
     assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
 
@@ -84,19 +84,19 @@ async def test_what_is_published_reaches_every_client(pushed, redis):
     assert pushed.metrics.snapshots == 1  # one look for both, none for what was pushed
 
 
-async def test_without_redis_it_is_polled_and_says_so(stack):
-    async with socket_of(stack) as one, socket_of(stack) as two:
+async def test_without_redis_it_is_polled_and_says_so(own_stack):
+    async with socket_of(own_stack) as one, socket_of(own_stack) as two:
         seen = [orjson.loads(await one.recv()), orjson.loads(await two.recv())]
 
     assert [snapshot["source"] for snapshot in seen] == ["poll", "poll"]
     assert seen[0]["total_decisions"] == 3
-    assert stack.metrics.snapshots == 1
+    assert own_stack.metrics.snapshots == 1
 
 
-async def test_without_anything_a_client_is_told_at_once_too(stack):
-    await stack.metrics_server.stop()
+async def test_without_anything_a_client_is_told_at_once_too(own_stack):
+    await own_stack.metrics_server.stop()
 
-    async with socket_of(stack) as socket:
+    async with socket_of(own_stack) as socket:
         seen = orjson.loads(await socket.recv())
 
     assert seen["source"] == "none"

@@ -6,9 +6,10 @@ import openai
 import orjson
 import pytest
 from optimizer.router.v1 import router_pb2
+from prometheus_client import REGISTRY
 
 from common.errors import AllFailed, Invalid, NotFound, OverBudget
-from tests.gateway_fakes import GREETING, Stack, a_chunk, an_outcome, chunks, started
+from tests.gateway_fakes import GREETING, Stack, a_chunk, a_stack, an_outcome, chunks, started
 
 HELLO = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
 CHAT = "/v1/chat/completions"
@@ -204,15 +205,19 @@ async def test_silence_is_filled_with_signs_of_life(a_nervous_stack):
 
 @pytest.fixture
 async def a_nervous_stack():
-    from tests.gateway_fakes import a_stack  # noqa: PLC0415
-
     async with a_stack(heartbeat_s=0.05) as running:
         yield running
+
+
+def answered_with(status: str) -> float:
+    labels = {"route": CHAT, "method": "POST", "status": status}
+    return REGISTRY.get_sample_value("optimizer_http_requests_total", labels) or 0
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_client_that_hangs_up_cancels_the_call(stack, stream):
     never = asyncio.Event()
+    broken = answered_with("500")
     stack.router.answer, stack.router.stream = never, (*GREETING[:2], never)
     reader, writer = await asyncio.open_connection(*stack.address)
     body = orjson.dumps({**HELLO, "stream": stream})
@@ -227,13 +232,14 @@ async def test_a_client_that_hangs_up_cancels_the_call(stack, stream):
         writer.close()
 
         await stack.router.cancelled.wait()
+    assert broken == answered_with("500")
 
 
-async def test_a_router_that_went_away_is_a_clear_failure(stack):
-    await stack.router_server.stop()
+async def test_a_router_that_went_away_is_a_clear_failure(own_stack):
+    await own_stack.router_server.stop()
 
-    answer = await stack.client.post(CHAT, json=HELLO)
-    streamed = await stack.client.post(CHAT, json={**HELLO, "stream": True})
+    answer = await own_stack.client.post(CHAT, json=HELLO)
+    streamed = await own_stack.client.post(CHAT, json={**HELLO, "stream": True})
 
     assert (answer.status_code, streamed.status_code) == (503, 503)
     assert answer.json()["error"]["code"] == "service_unavailable"

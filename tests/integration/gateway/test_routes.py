@@ -4,6 +4,7 @@ import asyncio
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from services.gateway.api.openai import ChatCompletions
 from tests.gateway_fakes import a_stack
@@ -17,14 +18,8 @@ EXPERIMENT = {
 }
 
 
-@pytest.fixture(scope="module")
-async def shared():
-    async with a_stack() as running:
-        yield running
-
-
-async def test_health_tells_what_is_on(shared):
-    answer = await shared.client.get("/health")
+async def test_health_tells_what_is_on(stack):
+    answer = await stack.client.get("/health")
 
     health = answer.json()
     assert health.pop("version")
@@ -36,25 +31,25 @@ async def test_health_tells_what_is_on(shared):
     }
 
 
-async def test_ready_means_that_the_router_is(shared):
-    answer = await shared.client.get("/readyz")
+async def test_ready_means_that_the_router_is(stack):
+    answer = await stack.client.get("/readyz")
 
     assert answer.json() == {"status": "ok", "checks": {"router": "ok", "gateway": "ok"}}
 
 
-async def test_without_a_router_it_is_alive_and_not_ready(stack):
-    await stack.router_server.stop()
+async def test_without_a_router_it_is_alive_and_not_ready(own_stack):
+    await own_stack.router_server.stop()
 
-    ready = await stack.client.get("/readyz")
-    alive = await stack.client.get("/livez")
-    health = await stack.client.get("/health")
+    ready = await own_stack.client.get("/readyz")
+    alive = await own_stack.client.get("/livez")
+    health = await own_stack.client.get("/health")
 
     assert (ready.status_code, alive.status_code, health.status_code) == (503, 200, 200)
     assert health.json()["status"] == "degraded"
 
 
-async def test_providers_say_why_they_are_off(shared):
-    answer = await shared.client.get("/providers")
+async def test_providers_say_why_they_are_off(stack):
+    answer = await stack.client.get("/providers")
 
     off = answer.json()["providers"][1]
     assert (off["name"], off["enabled"], off["why_off"]) == ("dark", False, "DARK_KEY is not set")
@@ -69,10 +64,10 @@ async def test_providers_say_why_they_are_off(shared):
         ("/routing/decision?prompt=Hello&auto_route=true", "hybrid"),
     ],
 )
-async def test_a_decision_is_explained_and_nothing_called(shared, path, strategy):
-    answer = await shared.client.get(path)
+async def test_a_decision_is_explained_and_nothing_called(stack, path, strategy):
+    answer = await stack.client.get(path)
 
-    assert shared.router.asks[-1].strategy.name == strategy
+    assert stack.router.asks[-1].strategy.name == strategy
     assert answer.json() == {
         "provider": "acme",
         "model": "acme/small",
@@ -84,8 +79,8 @@ async def test_a_decision_is_explained_and_nothing_called(shared, path, strategy
     }
 
 
-async def test_an_experiment_is_created(shared):
-    answer = await shared.client.post("/experiments", json=EXPERIMENT)
+async def test_an_experiment_is_created(stack):
+    answer = await stack.client.post("/experiments", json=EXPERIMENT)
 
     assert answer.status_code == 200
     assert answer.json() == {
@@ -118,21 +113,21 @@ async def test_an_experiment_is_created(shared):
     ],
     ids=str,
 )
-async def test_a_wrong_experiment_is_422(shared, change):
-    answer = await shared.client.post("/experiments", json={**EXPERIMENT, **change})
+async def test_a_wrong_experiment_is_422(stack, change):
+    answer = await stack.client.post("/experiments", json={**EXPERIMENT, **change})
 
     assert answer.status_code == 422
     assert next(iter(change)) in answer.json()["detail"]
 
 
-async def test_experiments_are_a_bare_list(shared):
-    answer = await shared.client.get("/experiments?status=running&limit=5")
+async def test_experiments_are_a_bare_list(stack):
+    answer = await stack.client.get("/experiments?status=running&limit=5")
 
     assert [one["id"] for one in answer.json()] == [2, 1]
 
 
-async def test_results_have_null_where_nothing_is_known(shared):
-    answer = (await shared.client.get("/experiments/7/results")).json()
+async def test_results_have_null_where_nothing_is_known(stack):
+    answer = (await stack.client.get("/experiments/7/results")).json()
 
     assert (answer["experiment_id"], answer["control_count"], answer["test_count"]) == (7, 2, 0)
     assert (answer["control_avg_cost"], answer["test_avg_cost"]) == (1.5e-06, None)
@@ -141,11 +136,11 @@ async def test_results_have_null_where_nothing_is_known(shared):
     assert answer["confidence_level"] == 0.95
 
 
-async def test_an_experiment_goes_its_way(shared):
-    progress = (await shared.client.get("/experiments/1/progress")).json()
-    assigned = (await shared.client.get("/experiments/1/assign/al%20ice")).json()
-    completed = (await shared.client.post("/experiments/1/complete")).json()
-    cancelled = (await shared.client.post("/experiments/1/cancel")).json()
+async def test_an_experiment_goes_its_way(stack):
+    progress = (await stack.client.get("/experiments/1/progress")).json()
+    assigned = (await stack.client.get("/experiments/1/assign/al%20ice")).json()
+    completed = (await stack.client.post("/experiments/1/complete")).json()
+    cancelled = (await stack.client.post("/experiments/1/cancel")).json()
 
     assert (progress["total_count"], progress["progress_ratio"]) == (2, 0.2)
     assert (assigned["user_id"], assigned["assignment"]) == ("al ice", "test")
@@ -161,29 +156,29 @@ async def test_an_experiment_goes_its_way(shared):
         ("/experiments/101/assign/u", "Experiment not found"),
     ],
 )
-async def test_an_unknown_experiment_is_404(shared, path, detail):
-    answer = await shared.client.get(path)
+async def test_an_unknown_experiment_is_404(stack, path, detail):
+    answer = await stack.client.get(path)
 
     assert (answer.status_code, answer.json()["detail"]) == (404, detail)
 
 
-async def test_feedback_reaches_the_router(shared):
+async def test_feedback_reaches_the_router(stack):
     given = {"request_id": REQUEST_ID, "quality_score": 4, "is_correct": True}
 
-    answer = await shared.client.post("/production/feedback", json=given)
+    answer = await stack.client.post("/production/feedback", json=given)
 
     assert answer.json()["status"] == "recorded"
     assert answer.json()["feedback_id"] == f"{REQUEST_ID}.1"
-    recorded = shared.router.feedback[0]
+    recorded = stack.router.feedback[0]
     assert (recorded.tenant, recorded.quality_score, recorded.is_correct) == ("anonymous", 4, True)
     assert not recorded.HasField("is_helpful")
 
 
 @pytest.mark.parametrize("request_id", ["unknown", "00000000-0000-7000-8000-000000000000"])
-async def test_feedback_on_an_unknown_request_is_404(shared, request_id):
+async def test_feedback_on_an_unknown_request_is_404(stack, request_id):
     given = {"request_id": request_id, "quality_score": 4, "is_correct": True}
 
-    answer = await shared.client.post("/production/feedback", json=given)
+    answer = await stack.client.post("/production/feedback", json=given)
 
     assert (answer.status_code, answer.json()["detail"]) == (404, "Request not found")
 
@@ -192,31 +187,31 @@ async def test_feedback_on_an_unknown_request_is_404(shared, request_id):
     "change",
     [{"quality_score": 0}, {"quality_score": 6}, {"quality_score": "5"}, {"is_correct": 1}],
 )
-async def test_feedback_out_of_bounds_is_422(shared, change):
+async def test_feedback_out_of_bounds_is_422(stack, change):
     given = {"request_id": REQUEST_ID, "quality_score": 4, "is_correct": True, **change}
 
-    answer = await shared.client.post("/production/feedback", json=given)
+    answer = await stack.client.post("/production/feedback", json=given)
 
     assert answer.status_code == 422
 
 
-async def test_learning_is_shown(shared):
-    answer = await shared.client.get("/admin/learning/status")
+async def test_learning_is_shown(stack):
+    answer = await stack.client.get("/admin/learning/status")
 
     assert answer.json()["models"] == [
         {"model": "acme/small", "difficulty": "simple", "quality": 0.75, "evidence": 4.0}
     ]
 
 
-async def test_totals_are_usd(shared):
-    answer = (await shared.client.get("/stats")).json()
+async def test_totals_are_usd(stack):
+    answer = (await stack.client.get("/stats")).json()
 
     assert (answer["requests"], answer["cost"], answer["saved"]) == (5, 1.0, 2.0)
     assert answer["today"]["requests"] == 5
 
 
-async def test_the_document_describes_every_route(shared):
-    document = (await shared.client.get("/openapi.json")).json()
+async def test_the_document_describes_every_route(stack):
+    document = (await stack.client.get("/openapi.json")).json()
 
     described = {(path, method.upper()) for path, on in document["paths"].items() for method in on}
     assert ("/complete", "POST") in described
@@ -227,12 +222,12 @@ async def test_the_document_describes_every_route(shared):
     for path, method in described:  # each is really there: anything but 404 and 405
         sent = path.replace("{experiment_id}", "1").replace("{user_id}", "u")
         sent = sent.replace("{model_id}", "auto")
-        answer = await shared.client.request(method, sent)
+        answer = await stack.client.request(method, sent)
         assert answer.status_code not in (404, 405), (method, path)
 
 
-async def test_the_document_holds_together(shared):
-    raw = (await shared.client.get("/openapi.json")).content
+async def test_the_document_holds_together(stack):
+    raw = (await stack.client.get("/openapi.json")).content
     document = orjson.loads(raw)
 
     referred = {r.split(b'"')[0].decode() for r in raw.split(b'"#/components/schemas/')[1:]}
@@ -243,9 +238,9 @@ async def test_the_document_holds_together(shared):
     assert all("description" in a for o in operations for a in o["responses"].values())
 
 
-async def test_every_answer_has_ids_and_security_headers(shared):
+async def test_every_answer_has_ids_and_security_headers(stack):
     for path in ("/livez", "/nothing", "/recommendation", "/v1/nothing", "/openapi.json"):
-        answer = await shared.client.get(path)
+        answer = await stack.client.get(path)
         assert answer.headers["x-request-id"] == answer.headers["request-id"]
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "server" not in answer.headers
@@ -264,3 +259,35 @@ async def test_a_stop_lets_an_answer_finish():
         answer = await asked
 
     assert answer.status_code == 200
+
+
+async def test_a_stop_does_not_wait_for_ever():
+    async with a_stack(drain_s=1) as stack:
+        stack.router.answer = asyncio.Event()
+        asked = asyncio.create_task(stack.client.post("/complete", json={"prompt": "Hello"}))
+        await stack.router.asked.wait()
+        stack.stop.set()
+
+        answer = await asked
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "stopping")
+    assert answer.headers["x-should-retry"] == "false"
+
+
+async def test_a_bug_is_an_internal_error_and_no_more(stack, monkeypatch):
+    async def broken(*_):
+        raise RuntimeError("postgresql://role:secret@db")
+
+    monkeypatch.setattr("services.gateway.clients.router.Router.decide", broken)
+    monkeypatch.setattr("services.gateway.usecases.Completions.complete", broken)
+    hello = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
+
+    with capture_logs() as logs:
+        plain = await stack.client.get("/recommendation?prompt=Hello")
+        openai = await stack.client.post("/v1/chat/completions", json=hello)
+
+    assert [line["event"] for line in logs] == ["request_broke"] * 2
+    assert (plain.status_code, openai.status_code) == (500, 500)
+    assert plain.json() == {"detail": "internal error", "code": "internal_error"}
+    assert openai.json()["error"]["message"] == "internal error"
+    assert openai.headers["x-request-id"]
