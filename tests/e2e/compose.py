@@ -5,6 +5,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -12,14 +13,15 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from scripts.fill_env import filled
-from tests.e2e.stack import SETTINGS, StackUnderTest
+from tests.e2e.stack import SETTINGS, StackUnderTest, until
 
 ROOT = Path(__file__).parents[2]
 OVERRIDE = Path(__file__).with_name("compose.override.yaml")
-INNER_PORTS = {"gateway": 8000, "sandbox": 8090, "postgres": 5432}
 GRPC_PORTS = {"router": 50051, "experiments": 50052, "metrics": 50053}
+PORTS = {"gateway": 8000, "sandbox": 8090, "postgres": 5432, **GRPC_PORTS}
+HEALTHY_IN_TIME_S = 90
 SEEN = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR")
-LOG_LINES = "200"
+LOG_LINES = "30"  # of each container
 
 
 class ComposeStack(StackUnderTest):
@@ -43,9 +45,7 @@ class ComposeStack(StackUnderTest):
         await self._compose(
             *("up", "--build", "--detach", "--wait", "--scale", f"router={self._routers}")
         )
-        for service, port in {**INNER_PORTS, **GRPC_PORTS}.items():
-            published = await self._compose("port", service, str(port))
-            self._ports[service] = published.strip()
+        self._ports = await self._published(*PORTS)
         self.base_url = f"http://{self._ports['gateway']}"
         self.sandbox_url = f"http://{self._ports['sandbox']}"
 
@@ -61,30 +61,39 @@ class ComposeStack(StackUnderTest):
         await self._docker("start", container)
 
     async def router_ready(self) -> None:
-        await self._compose(
-            *("up", "--detach", "--wait", "--no-recreate", "--no-build"),
-            *("--scale", f"router={self._routers}", "router"),
-        )
+        await self._healthy("router")
+        self._ports |= await self._published("router")
 
     @contextlib.asynccontextmanager
     async def postgres_paused(self) -> AsyncIterator[None]:
-        await self._compose("pause", "postgres")
+        await until(self._pause_postgres, within_s=30, step_s=1)
         try:
             yield
         finally:
             await self._compose("unpause", "postgres")
 
+    async def _pause_postgres(self) -> bool:
+        """A kernel under load may not freeze everything in time; then nothing is frozen."""
+        try:
+            await self._compose("pause", "postgres")
+        except AssertionError as refused:
+            if "unable to freeze" in str(refused):
+                return False
+            raise
+        return True
+
     async def stop_redis(self) -> None:
         await self._compose("stop", "--timeout", "5", "redis")
 
     async def start_redis(self) -> None:
-        await self._compose("up", "--detach", "--wait", "--no-recreate", "--no-build", "redis")
+        await self._compose("start", "redis")
+        await self._healthy("redis")
 
     def superuser_url(self) -> str:
-        return self._database("postgres", "POSTGRES_PASSWORD")
+        return self._database_url("postgres", "POSTGRES_PASSWORD")
 
     def role_url(self, service: str) -> str:
-        return self._database(service, f"POSTGRES_{service.upper()}_PASSWORD")
+        return self._database_url(service, f"POSTGRES_{service.upper()}_PASSWORD")
 
     def grpc_targets(self) -> Mapping[str, str]:
         return {service: self._ports[service] for service in GRPC_PORTS}
@@ -99,28 +108,55 @@ class ComposeStack(StackUnderTest):
             for container in (await self._compose("ps", "--quiet", "router")).split()
         ]
 
-    async def read_log(self) -> None:
-        text = await self._compose("logs", "--no-color", "--tail", LOG_LINES)
-        self.log = text.splitlines()
+    def last_lines(self) -> list[str]:
+        told = subprocess.run(  # noqa: S603
+            ["docker", *self._of_project("logs", "--no-color", "--tail", LOG_LINES)],  # noqa: S607
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return told.stdout.splitlines()
 
-    def _database(self, user: str, password_variable: str) -> str:
+    def _database_url(self, user: str, password_variable: str) -> str:
         password = self._environment[password_variable]
         return f"postgresql://{user}:{password}@{self._ports['postgres']}/optimizer"
 
-    async def _compose(self, *arguments: str) -> str:
+    async def _healthy(self, service: str) -> None:
+        """Wait for one service; `up --wait` would also judge what it depends on."""
+
+        async def all_healthy() -> bool:
+            containers = (await self._compose("ps", "--quiet", service)).split()
+            told = await self._docker(
+                "inspect", "--format", "{{.State.Health.Status}}", *containers
+            )
+            return {"healthy"} == set(told.split())
+
+        await until(all_healthy, within_s=HEALTHY_IN_TIME_S, step_s=0.3)
+
+    async def _published(self, *services: str) -> dict[str, str]:
+        """Ask where services can be reached; a container that starts again gets another port."""
+        return {
+            service: (await self._compose("port", service, str(PORTS[service]))).strip()
+            for service in services
+        }
+
+    def _of_project(self, *arguments: str) -> list[str]:
         assert self._folder is not None, "start it first"
-        return await self._docker(
+        return [
             *("compose", "--project-name", self._project, "--project-directory", str(ROOT)),
             *("--file", str(ROOT / "docker-compose.yml"), "--file", str(OVERRIDE)),
             *("--env-file", str(self._folder / "env"), *arguments),
-        )
+        ]
+
+    async def _compose(self, *arguments: str) -> str:
+        return await self._docker(*self._of_project(*arguments))
 
     async def _docker(self, *arguments: str) -> str:
-        """Run docker with nothing of ours: a key in our environment would turn a provider on."""
         process = await asyncio.create_subprocess_exec(
             "docker",
             *arguments,
-            env={name: value for name, value in os.environ.items() if name in SEEN},
+            env=_environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -128,3 +164,8 @@ class ComposeStack(StackUnderTest):
         out, problems = await process.communicate()
         assert process.returncode == 0, f"docker {arguments}: {problems.decode()[-3000:]}"
         return out.decode()
+
+
+def _environment() -> dict[str, str]:
+    """Hand docker nothing of ours: a key in our environment would turn a provider on."""
+    return {name: value for name, value in os.environ.items() if name in SEEN}

@@ -12,7 +12,7 @@ from tests.e2e.stack import StackUnderTest
 
 KINDS = {"embedded": EmbeddedStack, "compose": ComposeStack}
 PARAMETERS = ["embedded", pytest.param("compose", marks=pytest.mark.compose)]
-LOG_LINES = 60
+CONTAINERS_S = 1_200
 STACKS = ("stack", "two_routers", "bare")
 NOTHING_ON = """
 providers:
@@ -27,6 +27,13 @@ models:
     capabilities: [streaming]
     price_usd_per_million: {input: 3.0, output: 15.0}
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Building and starting containers counts as part of the first test that asks for them."""
+    for item in items:
+        if item.get_closest_marker("compose"):
+            item.add_marker(pytest.mark.timeout(CONTAINERS_S), append=False)
 
 
 @pytest.fixture(scope="session", params=PARAMETERS)
@@ -68,5 +75,5 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         for name in STACKS:
             started = getattr(item, "funcargs", {}).get(name)
             if started is not None:
-                report.sections.append(("the stack's log", "\n".join(started.log[-LOG_LINES:])))
+                report.sections.append(("the stack's log", "\n".join(started.last_lines())))
     return report

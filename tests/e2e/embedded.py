@@ -22,9 +22,13 @@ LISTENS = {
 }
 
 
+LOG_LINES = 60
+
+
 class EmbeddedStack(StackUnderTest):
     def __init__(self, *, routers: int = 1, **settings: str) -> None:
         super().__init__(pause_s=8, mixed_requests=600)
+        self.log: list[str] = []
         self._routers = routers
         self._settings = settings
         self._folder: Path | None = None
@@ -97,6 +101,9 @@ class EmbeddedStack(StackUnderTest):
             "experiments": addresses.experiments,
             "metrics": addresses.metrics,
         }
+
+    def last_lines(self) -> list[str]:
+        return self.log[-LOG_LINES:]
 
     async def router_metrics(self) -> list[str]:
         listens = self.stack.listens

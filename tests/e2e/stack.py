@@ -63,7 +63,6 @@ class StackUnderTest(abc.ABC):
         self.sandbox_url = ""
         self.key = ""  # empty: the gateway is open
         self.internal_token = ""
-        self.log: list[str] = []
         self._session: aiohttp.ClientSession | None = None
         self._database: asyncpg.Connection | None = None
 
@@ -112,6 +111,10 @@ class StackUnderTest(abc.ABC):
     @abc.abstractmethod
     async def router_metrics(self) -> list[str]:
         """Return what each router tells Prometheus."""
+
+    @abc.abstractmethod
+    def last_lines(self) -> list[str]:
+        """Return what the services said last."""
 
     # what all stacks do alike
 

@@ -72,4 +72,4 @@ async def test_the_great_mix(stack, since):
     assert tally.hung_up > 0
     assert [] == books.problems()
     assert unknown <= CLIENTS + tally.hung_up  # what the hung-up left is still being drained
-    assert tally.answered > 0.8 * stack.mixed_requests
+    assert tally.answered > 0.6 * stack.mixed_requests

@@ -14,6 +14,7 @@ from tests.e2e.stack import StackUnderTest
 
 MODELS = ("auto", "auto", "auto:cheapest", "sandbox/tiny", "sandbox/small", "sandbox/medium")
 PATIENCE_S = 0.25  # those who hang up do so within this time
+BACK_OFF_S = 1.0  # after a 503, as clients do that want to be served again
 EXPECTED_UNDER_FIRE = frozenset({200, 502, 503, 504})
 
 
@@ -107,6 +108,8 @@ class Traffic:
         elif answer.status not in EXPECTED_UNDER_FIRE:
             self.tally.odd.append(f"{answer.status}: {data[:300]!r}")
         self.tally.statuses[answer.status] += 1
+        if answer.status == 503:
+            await asyncio.sleep(BACK_OFF_S)
 
     def _check_plain(self, path: str, data: bytes) -> None:
         found = orjson.loads(data)
