@@ -178,7 +178,7 @@ def report(
         )
 
     savings = after["cost_savings"]
-    money = Table(title=f"What was saved, over {after['period_days']} days (GET /routing/metrics)")
+    money = Table(title=f"Saved over {after['period_days']} days")
     money.add_column("")
     money.add_column("USD", justify="right")
     money.add_row("everything on the baseline model", _usd(savings["baseline_cost"]))
