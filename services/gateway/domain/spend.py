@@ -1,13 +1,15 @@
 """What was spent today, answers included that the ledger's follower has not seen yet. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 # A row that another replica applied is recognised by its time. Replicas' clocks differ a little,
 # and rows are not recorded in the exact order in which answers leave.
 CLOCK_SLACK = timedelta(seconds=2)
 FORGET_AFTER = timedelta(seconds=30)
+# While Postgres is away answers pile up: beyond this many, the oldest are remembered as sums only.
+MAX_ANSWERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Today:
     _applied: Mapping[str, int] = field(default_factory=dict)  # tenant -> nano-USD of _day
     _open: dict[str, tuple[str, date]] = field(default_factory=dict)
     _answered: dict[str, _Answered] = field(default_factory=dict)  # oldest first
-    _waiting: dict[tuple[date, str], int] = field(default_factory=dict)  # sums of _answered
+    _folded: dict[tuple[date, str], _Answered] = field(default_factory=dict)  # at: of the newest
+    _waiting: dict[tuple[date, str], int] = field(default_factory=dict)  # sums of both
 
     def expect(self, request_id: str, tenant: str, now: datetime) -> None:
         self._open[request_id] = (tenant, now.date())
@@ -47,6 +50,8 @@ class Today:
         tenant, day = opened
         self._answered[request_id] = _Answered(tenant, day, cost_nano_usd, now)
         self._add(day, tenant, cost_nano_usd)
+        if len(self._answered) > MAX_ANSWERED:
+            self._fold()
 
     def known(self, request_id: str) -> bool:
         return request_id in self._open or request_id in self._answered
@@ -72,6 +77,10 @@ class Today:
             if answer.at >= until:
                 break  # the rest is younger
             self._release(request_id)
+        for key, folded in list(self._folded.items()):
+            if folded.at < until:
+                del self._folded[key]
+                self._add(*key, -folded.cost_nano_usd)
 
     def total(self, tenant: str | None, today: date) -> int:
         """Sum up today's nano-USD of *tenant*, or of everyone."""
@@ -83,7 +92,15 @@ class Today:
 
     @property
     def waits(self) -> bool:
-        return bool(self._answered)
+        return bool(self._answered or self._folded)
+
+    def _fold(self) -> None:
+        """Forget whose the oldest answer was; its cost waits on."""
+        oldest = self._answered.pop(next(iter(self._answered)))
+        key = (oldest.day, oldest.tenant)
+        before = self._folded.get(key)
+        cost = oldest.cost_nano_usd + (before.cost_nano_usd if before else 0)
+        self._folded[key] = replace(oldest, cost_nano_usd=cost)
 
     def _release(self, request_id: str) -> None:
         if self._open.pop(request_id, None) is None:

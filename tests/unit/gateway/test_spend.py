@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from services.gateway.domain.spend import CLOCK_SLACK, FORGET_AFTER, Today
+from services.gateway.domain.spend import CLOCK_SLACK, FORGET_AFTER, MAX_ANSWERED, Today
 
 NOON = datetime(2025, 1, 2, 12, tzinfo=UTC)
 DAY = NOON.date()
@@ -91,3 +91,17 @@ def test_everyone_is_all_tenants():
     today.answered("a", 4, NOON)
 
     assert today.total(None, DAY) == 7
+
+
+def test_what_waits_long_costs_no_memory_and_is_not_forgotten():
+    today = Today()
+    for number in range(MAX_ANSWERED + 50):
+        today.expect(str(number), "t", NOON)
+        today.answered(str(number), 2, NOON)
+    waiting = today.total("t", DAY)
+    known = sum(today.known(str(number)) for number in range(MAX_ANSWERED + 50))
+    everything = 2 * (MAX_ANSWERED + 50)
+    applied(today, {"t": everything}, now=NOON + FORGET_AFTER + timedelta(seconds=1))
+
+    assert (waiting, known) == (everything, MAX_ANSWERED)
+    assert (today.total("t", DAY), today.waits) == (everything, False)
