@@ -9,25 +9,12 @@ from pathlib import Path
 
 from deploy.embedded import environment
 from deploy.embedded.console import Console
+from deploy.embedded.examples import examples, is_keyed
 from deploy.embedded.folder import DATABASE_URL
 from deploy.embedded.folders import package_folder
 from deploy.embedded.refusal import Refusal
 from deploy.embedded.settings import EmbeddedSettings
 from deploy.embedded.stack import Stack
-
-EXAMPLES = """
-ready: {url}
-
-Three things to try, in another terminal:
-
-  curl -s {url}/complete{header} -H 'content-type: application/json' -d '{{"prompt": "What is 2 + 2?"}}'
-
-  .venv/bin/python -c 'from openai import OpenAI; print(OpenAI(base_url="{url}/v1", api_key="{key}").chat.completions.create(model="auto", messages=[{{"role": "user", "content": "Name three rivers."}}]).choices[0].message.content)'
-
-  curl -s {url}/routing/metrics{header}
-
-Ctrl-C stops everything; the data stays in {data}.
-"""  # noqa: E501 - commands to copy
 
 
 async def run(settings: EmbeddedSettings, user: dict[str, str]) -> None:
@@ -47,7 +34,7 @@ async def run(settings: EmbeddedSettings, user: dict[str, str]) -> None:
     console.write(f"starting; data in {settings.data_folder}")
     try:
         if await _unless(stop, stack.start()):
-            console.write(_examples(stack, settings, user))
+            console.write(examples(stack.base_url, settings.data_folder, keyed=is_keyed(user)))
             await stop.wait()
     finally:
         if stop.is_set():
@@ -69,16 +56,6 @@ async def _unless(event: asyncio.Event, work: Coroutine[None, None, None]) -> bo
         return False
     working.result()
     return True
-
-
-def _examples(stack: Stack, settings: EmbeddedSettings, user: dict[str, str]) -> str:
-    keyed = bool(user.get("GATEWAY_ADMIN_KEY"))
-    return EXAMPLES.format(
-        url=stack.base_url,
-        header=' -H "authorization: Bearer $GATEWAY_ADMIN_KEY"' if keyed else "",
-        key="the value of GATEWAY_ADMIN_KEY" if keyed else "none",
-        data=settings.data_folder,
-    )
 
 
 def psql(settings: EmbeddedSettings) -> int:
