@@ -13,7 +13,7 @@ VERBS = {
 
 
 def test_make_alone_lists_every_verb_with_a_line_of_help():
-    said = subprocess.run(
+    said = subprocess.run(  # noqa: S603
         [shutil.which("make")], cwd=ROOT, capture_output=True, text=True, check=True, timeout=20
     ).stdout
     listed = dict(re.findall(r"^  ([a-z0-9-]+) +(\S.*)$", said, re.MULTILINE))
