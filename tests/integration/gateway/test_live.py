@@ -9,6 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from common.redis_names import METRICS_LATEST, METRICS_LIVE
+from deploy.embedded.redis import Redis as RedisServer
 from tests.gateway_fakes import SNAPSHOT, Stack, a_stack
 
 PING = '{"action":"ping"}'
@@ -91,6 +92,28 @@ async def test_without_redis_it_is_polled_and_says_so(own_stack):
     assert [snapshot["source"] for snapshot in seen] == ["poll", "poll"]
     assert seen[0]["total_decisions"] == 3
     assert own_stack.metrics.snapshots == 1
+
+
+async def ask_until(socket, *, source: str | None) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            await socket.send(PING)
+            if orjson.loads(await socket.recv()).get("source") == source:
+                return
+
+
+async def test_when_redis_goes_away_it_is_polled_until_it_is_back(short_folder):
+    server = RedisServer(short_folder / "leaving")
+    await server.start()
+    async with a_stack(redis_url=server.url, live_poll_s=0.05) as stack, socket_of(stack) as socket:
+        await ask_until(socket, source=None)
+        await server.stop()
+        await ask_until(socket, source="poll")
+        await server.start()
+        await ask_until(socket, source=None)
+    await server.stop()
+
+    assert stack.metrics.snapshots > 1
 
 
 async def test_without_anything_a_client_is_told_at_once_too(own_stack):

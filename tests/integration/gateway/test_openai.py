@@ -245,6 +245,20 @@ async def test_a_router_that_went_away_is_a_clear_failure(own_stack):
     assert answer.json()["error"]["code"] == "service_unavailable"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_router_that_dies_under_a_call_may_have_paid(own_stack, stream):
+    never = asyncio.Event()
+    own_stack.router.answer, own_stack.router.stream = never, (never,)
+    asked = asyncio.create_task(own_stack.client.post(CHAT, json={**HELLO, "stream": stream}))
+    await own_stack.router.asked.wait()
+    await own_stack.router_server.stop()
+
+    answer = await asked
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "connection_lost")
+    assert answer.headers["x-should-retry"] == "false"
+
+
 async def test_many_chunks_at_once_are_one_write(stack):
     many = [a_chunk({"content": str(n)}) for n in range(500)]
     stack.router.stream = (started(), chunks(*many), *GREETING[2:])
