@@ -127,7 +127,8 @@ class LedgerFollower:
     async def _rest(self) -> None:
         await asyncio.sleep(min(BETWEEN_PULLS_S, self._poll_s))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._poll_s)
+            async with asyncio.timeout(self._poll_s):
+                await self._wake.wait()
 
     async def _pull_in_turn(self, needed: int | None = None) -> bool:
         """Pull once, unless another did it for us meanwhile. True: nothing was left behind."""

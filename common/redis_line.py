@@ -79,6 +79,8 @@ class RedisLine:
             raise NoAnswerError("the breaker is open")
         if opened:
             self._probing = True
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
         try:
             async with breaker, asyncio.timeout(self._timeout_s):
                 done = await work(self._client)
@@ -93,6 +95,10 @@ class RedisLine:
         if not self._was_up:
             self._was_up = True
             log.info("redis is back")
+        if task and task.cancelling() > cancelled:
+            # redis-py sends with `wait_for`, which before Python 3.12 forgets that it was cancelled
+            # if the sending is done at that very moment.
+            raise asyncio.CancelledError
         return done
 
     async def close(self) -> None:

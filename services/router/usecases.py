@@ -295,7 +295,8 @@ async def _landed(flight: asyncio.Future[KeptAnswer | None], deadline: float) ->
         TimedOut: our own caller's time is up first.
     """
     try:
-        return await asyncio.wait_for(asyncio.shield(flight), deadline - time.monotonic())
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await asyncio.shield(flight)
     except TimeoutError:
         raise TimedOut("an equal request that was asked before took too long") from None
 

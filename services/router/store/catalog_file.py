@@ -103,7 +103,8 @@ class CatalogFile:
         with _on_hangup(loop, self._hung_up.set):
             while True:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._hung_up.wait(), self._look_every_s)
+                    async with asyncio.timeout(self._look_every_s):
+                        await self._hung_up.wait()
                 seen = await asyncio.to_thread(_signature, self._path)
                 if seen != self._seen or self._hung_up.is_set():
                     self._seen = seen

@@ -72,7 +72,8 @@ class Replay:
         retry_s = FIRST_RETRY_S
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), ADOPT_EVERY_S)
+                async with asyncio.timeout(ADOPT_EVERY_S):
+                    await self._woken.wait()
             self._woken.clear()
             try:
                 await self._replay_everything()

@@ -53,6 +53,20 @@ async def test_without_a_lifetime_it_is_five_minutes(cache, redis):
     assert 298_000 < await redis.pttl(cache._prefix + "key") <= 300_000
 
 
+async def test_a_trip_that_is_cancelled_ends_cancelled(redis_url):
+    for ticks in range(60):  # of the loop, so that each step of a trip is hit
+        line = RedisLine(redis_url)
+        trip = asyncio.create_task(line.trip(lambda redis: redis.ping()))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        if trip.done():
+            break
+        trip.cancel()
+        await asyncio.wait([trip])
+        assert trip.cancelled(), f"after {ticks} ticks"
+        await line.close()
+
+
 async def test_a_lifetime_is_kept(cache, redis):
     await cache.set("key", 1, ttl_s=0.05)
 
