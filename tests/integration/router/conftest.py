@@ -1,9 +1,12 @@
 """A sandbox and a router of one's own, without a cache if a test does not ask for one."""
 
+import asyncio
+
 import pytest
 
 from sandbox.__main__ import build
 from sandbox.settings import SandboxSettings
+from services.router.background import Caller
 from tests.integration.router.router_stack import a_router
 
 
@@ -12,6 +15,19 @@ async def sandbox():
     settings = SandboxSettings(listen="127.0.0.1:0", latency_scale=0)
     async with build(settings) as running:
         yield running
+
+
+@pytest.fixture
+def left(monkeypatch):
+    """Set once a caller has left and the router has heard of it."""
+    heard, leave = asyncio.Event(), Caller.leave
+
+    def noted(caller):
+        leave(caller)
+        heard.set()
+
+    monkeypatch.setattr(Caller, "leave", noted)
+    return heard
 
 
 @pytest.fixture

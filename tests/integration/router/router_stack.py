@@ -116,7 +116,8 @@ class Router:
         self.gate.open()
         self.stop.set()
         try:
-            await self.ended
+            async with asyncio.timeout(30):
+                await self.ended
         finally:
             await self.channel.close()
 
@@ -151,7 +152,15 @@ class Router:
     async def ledger(self, request_id=None):
         """Read what the ledger holds, in its order; of one request, if one is named."""
         request = ledger_pb2.ReadLedgerRequest(consumer="test", limit=10_000)
-        page = await call(self.stub.ReadLedger, request, timeout_s=5)
+
+        async def complete():
+            """Any transaction that is open holds the ledger's tail back for a moment."""
+            async with connection(self.service.pool) as conn:
+                held = await conn.fetchval("SELECT count(*) FROM router.ledger")
+            page = await call(self.stub.ReadLedger, request, timeout_s=5)
+            return page if len(page.rows) >= held else None
+
+        page = await until(complete)
         return [row for row in page.rows if request_id in (None, row.request_id)]
 
     async def closed(self, request_id):

@@ -16,10 +16,10 @@ from tests.integration.router.router_stack import (
     SETTLED,
     a_router,
     an_ask,
+    cancelled,
     kinds,
     read_all,
     text_of,
-    until,
 )
 
 NOBODY = CATALOG.replace('name: acme, wire: openai, base_url: "{url}/v1"',
@@ -189,15 +189,14 @@ async def test_a_stranger_is_refused(router):
     assert [] == router.bill
 
 
-async def test_a_caller_that_leaves_is_accounted_as_the_provider_bills(router):
+async def test_a_caller_that_leaves_is_accounted_as_the_provider_bills(router, left):
     ask = an_ask("a long story")
     router.gate.shut()
     asking = asyncio.create_task(router.complete(ask=ask))
     await router.gate.asked.wait()
 
-    asking.cancel()
-    await router.under_way(1)
-    await until(asking.done)
+    await cancelled(asking)
+    await left.wait()
     router.gate.open()
 
     closed = await router.closed(ask.request_id)
