@@ -50,6 +50,19 @@ async def test_a_streamed_completion(stack, since, client, include_usage):
     assert [] == (await closed_books(stack, since)).problems()
 
 
+async def test_embeddings(stack, since, client):
+    raw = await client.embeddings.with_raw_response.create(
+        model="sandbox/embed", input=["one", "two words"]
+    )
+    answer = raw.parse()
+
+    (entry,) = (await closed_books(stack, since)).bill
+    assert [256, 256] == [len(one.embedding) for one in answer.data]
+    assert "sandbox/embed" == answer.model == raw.headers["x-optimizer-model"]
+    assert entry["cost_nano_usd"] == round(float(raw.headers["x-optimizer-cost-usd"]) * 10**9)
+    assert entry["input_tokens"] == answer.usage.prompt_tokens
+
+
 async def test_a_forced_tool_passes_through(client):
     tool = {
         "type": "function",
