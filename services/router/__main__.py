@@ -96,8 +96,7 @@ class Service:
     async def _recording(self) -> None:
         if not self.started.is_set():
             raise Unavailable("waiting for the database to migrate")
-        if not (status := self.ledger.status()).startswith("ok"):
-            raise Unavailable(status)
+        await self.ledger.check()
 
     async def _drain(self) -> None:
         until = time.monotonic() + self.settings.drain_s

@@ -22,7 +22,8 @@ class Tried:
 
     @property
     def billed(self) -> bool:
-        return any(f.maybe_billed or f.usage is not None for _, f in self.failures)
+        """Whether anybody may have been paid: then the caller's retry may pay twice."""
+        return any(f.maybe_billed or f.doubtful or f.usage is not None for _, f in self.failures)
 
     def fallbacks(self, answered: Model) -> int:
         """Count the other models that failed before *answered* did not."""

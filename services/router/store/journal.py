@@ -29,6 +29,7 @@ from common.errors import Unavailable
 
 MAX_BYTES = 512 * 1024 * 1024
 MAX_SLOTS = 64
+ROOM_BYTES = 16 * 1024  # a few requests' rows
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -92,6 +93,18 @@ class JournalFile:
             os.ftruncate(self._fd, self._end)
             raise
         self._end += len(record)
+
+    def check_room(self) -> None:
+        """
+        Find out whether the next record would fit.
+
+        Raises:
+            OSError: it would not.
+        """
+        try:
+            os.posix_fallocate(self._fd, self._end, ROOM_BYTES)
+        finally:
+            os.ftruncate(self._fd, self._end)
 
     def read(self, most_bytes: int) -> tuple[list[bytes], int]:
         """
@@ -212,6 +225,15 @@ class Journal:
         """
         await self.do(self._append, payload)
 
+    async def check(self) -> None:
+        """
+        Find out whether something could be kept now.
+
+        Raises:
+            Unavailable: it could not.
+        """
+        await self.do(self._check)
+
     async def orphans(self) -> list[JournalFile]:
         """Adopt the slots whose owners died before they had replayed everything."""
         return await self.do(self._orphans)
@@ -239,10 +261,21 @@ class Journal:
                 raise _cannot_record(f"all {MAX_SLOTS} slots are taken")
         return self._file
 
-    def _append(self, payload: bytes) -> None:
+    def _check(self) -> None:
+        slot = self._slot_with_room(ROOM_BYTES)
+        try:
+            slot.check_room()
+        except OSError as error:
+            raise _cannot_record(error.strerror) from error
+
+    def _slot_with_room(self, size: int) -> JournalFile:
         slot = self._slot()
-        if slot.size + len(payload) + _HEADER.size > self._max_bytes:
+        if slot.size + size > self._max_bytes:
             raise _cannot_record("it has reached its size limit")
+        return slot
+
+    def _append(self, payload: bytes) -> None:
+        slot = self._slot_with_room(len(payload) + _HEADER.size)
         try:
             slot.append(payload)
         except OSError as error:

@@ -119,12 +119,15 @@ class Ledger:
         """True when Postgres holds everything that we ever acknowledged."""
         return self._diverted_since is None and not self._journal.waiting_bytes
 
-    def status(self) -> str:
-        """Say how recording goes, for the readiness check."""
-        if self._diverted_since is None:
-            return "ok"
-        silent_s = time.monotonic() - self._diverted_since
-        return f"ok: journal, {self._journal.waiting_bytes} bytes, Postgres away {silent_s:.0f} s"
+    async def check(self) -> None:
+        """
+        Ask whether what happens can be recorded, in Postgres or in the journal.
+
+        Raises:
+            Unavailable: neither would take it, so nothing can be served.
+        """
+        if self._diverted_since is not None:
+            await self._journal.check()
 
     def request(self, ask: Ask, *, deadline_s: float) -> Entry:
         """
