@@ -10,6 +10,7 @@ import orjson
 import structlog
 
 from common.ids import new_id
+from common.origins import is_foreign_page, is_loopback, is_loopback_host
 from sandbox.bill import Bill
 from sandbox.chat import Chat
 from sandbox.embeddings import embeddings_answer
@@ -31,6 +32,7 @@ class SandboxApp:
         self.bill = Bill(settings.bill_entries)
         self.faults = Faults()
         self._scale = settings.latency_scale
+        self._is_local = is_loopback(settings.listen.rpartition(":")[0].strip("[]"))
         self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
             ("POST", "/v1/chat/completions"): Chat(settings, self.bill, self.faults).serve,
             ("POST", "/v1/embeddings"): self._embed,
@@ -52,6 +54,8 @@ class SandboxApp:
         exchange = Exchange(scope, receive, send)
         route = self._routes.get((exchange.method, exchange.path))
         try:
+            if self._is_local:
+                _check_local(exchange)
             if route is None:
                 raise Refusal(  # noqa: TRY301  # one place answers every refusal
                     404, f"Unknown route: {exchange.method} {exchange.path[:200]}"
@@ -132,6 +136,24 @@ class SandboxApp:
 
     async def _live(self, exchange: Exchange) -> None:
         await exchange.answer_json({"status": "ok", "sandbox": True})
+
+
+def _check_local(exchange: Exchange) -> None:
+    """
+    Refuse web pages: they must not spend, nor set faults, in what looks like their own network.
+
+    Raises:
+        Refusal: a page, or another machine's name for us, is at work.
+    """
+    hosts = exchange.all_of(b"host")
+    if len(hosts) != 1 or not is_loopback_host(hosts[0]):
+        raise Refusal(
+            403, "The sandbox answers to localhost, 127.0.0.1 and [::1] only", code="foreign_host"
+        )
+    if is_foreign_page(exchange.headers):
+        raise Refusal(
+            403, "The sandbox does not answer to web pages of others", code="foreign_origin"
+        )
 
 
 def _listed(rule: Fault) -> dict[str, Any]:

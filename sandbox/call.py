@@ -1,6 +1,5 @@
 """One call under way: what it answers, how fast, and what it has generated so far."""
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,8 +101,3 @@ class Call:
         """Note that everything was sent, if the client is still there to read it."""
         if self.entry is not None:
             self.entry.delivered = not self.exchange.gone
-
-
-async def pause(seconds: float) -> None:
-    if seconds > 0:
-        await asyncio.sleep(seconds)

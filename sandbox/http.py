@@ -24,6 +24,9 @@ Headers = Sequence[tuple[bytes, bytes]]
 JSON = b"application/json"
 MOST_BODY_BYTES = 64 * 1024 * 1024
 _HEARTBEAT_S = 1.0
+_LOOK_S = 1.0  # how often a silent client is looked after
+_BLINK_S = 0.05  # for so short a pause nobody is looked after
+_LONGEST_PAUSE_S = 600.0
 _LABEL = (b"x-sandbox", b"simulated")
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close with RST
 
@@ -59,6 +62,14 @@ class Exchange:
             if key == name:
                 return value.decode("latin-1")
         return None
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """By lower-case name; of equal names the last."""
+        return dict(self._headers)
+
+    def all_of(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self._headers if key == name]
 
     async def body(self) -> bytes:
         """
@@ -107,16 +118,29 @@ class Exchange:
         await self._start(200, JSON, [(b"content-length", b"%d" % len(body))])
         await self.push(body[:sent])
 
+    async def pause(self, seconds: float) -> None:
+        """Let time pass, but none for a client that has gone."""
+        if seconds <= _BLINK_S:
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, _LONGEST_PAUSE_S)):
+                await self.wait_until_gone()
+
     async def wait_until_gone(self) -> None:
-        while not self.gone and (await self._receive())["type"] != "http.disconnect":
-            pass
+        # Receiving resumes reading, without which a hang-up behind a request that was sent too
+        # early is never noticed; so it begins anew now and then.
+        while not self.gone:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    if (await self._receive())["type"] == "http.disconnect":
+                        return
 
     async def beat_until_gone(self, beat: bytes) -> None:
         """Keep the connection warm and say nothing."""
         while not self.gone:
             await self.push(beat)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wait_until_gone(), _HEARTBEAT_S)
+            await self.pause(_HEARTBEAT_S)
 
     async def reset(self) -> None:
         """Cut the connection with a TCP reset, after what was sent has left."""

@@ -5,14 +5,14 @@ from typing import Any
 import orjson
 
 from sandbox.bill import Bill
-from sandbox.call import FINGERPRINT, Call, pause
+from sandbox.call import FINGERPRINT, Call
 from sandbox.faults import BREAKS
 
 
 async def send_plain(call: Call, bill: Bill) -> None:
     call.generated = len(call.reply.pieces)
     try:
-        await pause(call.first_token_s + call.token_s * call.generated)
+        await call.exchange.pause(call.first_token_s + call.token_s * call.generated)
     finally:
         call.charge(bill)
     body = orjson.dumps(completion(call))

@@ -1,12 +1,11 @@
 """An answer as server-sent events, one token an event; each is its own write, even at no delay."""
 
-import asyncio
 from typing import Any
 
 import orjson
 
 from sandbox.bill import Bill
-from sandbox.call import FINGERPRINT, Call, pause
+from sandbox.call import FINGERPRINT, Call
 from sandbox.faults import BREAKS
 
 _GARBAGE = b'data: {"id": "chatcmpl-sandbox", "choices": [{"delta": {"cont\n\n'
@@ -16,7 +15,7 @@ async def send_stream(call: Call, bill: Bill) -> None:
     """Stream the answer. What was generated when the client left is on the bill, no more."""
     exchange = call.exchange
     try:
-        await pause(call.first_token_s)
+        await exchange.pause(call.first_token_s)
         if call.fault_kind != "cut_after" or (call.fault and call.fault.after):
             await exchange.start_stream()
         await _send_pieces(call)
@@ -46,7 +45,7 @@ async def _send_pieces(call: Call) -> None:
                 return
             if call.fault.kind == "garbage_after":
                 await exchange.push(_GARBAGE)
-        await asyncio.sleep(call.token_s)
+        await exchange.pause(call.token_s)
         if exchange.gone:
             return
         call.generated += 1

@@ -49,7 +49,7 @@ def make_app(settings: Settings, parts: Parts) -> ASGIApp:
     )
     completions = Completions(parts.router, parts.experiments, parts.spend)
     limit = settings.max_body_bytes
-    gate = Gate(settings.admin_key)
+    gate = Gate(settings.admin_key, allowed_origins=settings.allowed_origin_set)
     chat = ChatCompletions(completions, max_body_bytes=limit, heartbeat_s=settings.heartbeat_s)
     _add(app, chat, "POST")
     _add(app, Complete(completions, parts.spend, max_body_bytes=limit), "POST")
@@ -68,7 +68,6 @@ def make_app(settings: Settings, parts: Parts) -> ASGIApp:
         LiveSocket(  # type: ignore[arg-type]  # an ASGI application will do
             parts.live,
             max_clients=settings.live_clients,
-            checks_origin=gate.checks_keys,
             allowed_origins=settings.allowed_origin_set,
         ),
     )

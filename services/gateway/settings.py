@@ -1,11 +1,11 @@
 """Every setting of the gateway, read once from `GATEWAY_...` variables."""
 
-import ipaddress
 from typing import Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from common.origins import is_loopback
 from common.settings import ServiceSettings, split_listen
 
 
@@ -17,7 +17,9 @@ class Settings(ServiceSettings):
         None, description="the first admin's key; required unless listening on loopback only"
     )
     allowed_origins: str = Field(
-        "", description="web origins that may open the live socket, separated by commas"
+        "",
+        description="web origins beside our own that may ask without a key and open the live"
+        " socket, separated by commas",
     )
 
     router_target: str = Field("127.0.0.1:50051", description="gRPC target of the router")
@@ -62,14 +64,5 @@ class Settings(ServiceSettings):
 
     @property
     def allowed_origin_set(self) -> frozenset[str]:
-        return frozenset(filter(None, map(str.strip, self.allowed_origins.split(","))))
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether *host* can only be reached from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        listed = self.allowed_origins.lower().split(",")
+        return frozenset(filter(None, (origin.strip().rstrip("/") for origin in listed)))

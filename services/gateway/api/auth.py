@@ -2,12 +2,13 @@
 
 import hashlib
 import hmac
+from collections.abc import Collection
 
 from pydantic import SecretStr
 
 from common.errors import Denied, Unauthenticated
+from common.origins import is_foreign_page, is_loopback_host
 from services.gateway.api.context import Caller, Context
-from services.gateway.domain.origins import is_foreign_page, is_loopback_host
 
 OPEN_PATHS = frozenset({"/health", "/livez", "/readyz"})
 ANONYMOUS = Caller(tenant="anonymous", everyone=True)
@@ -17,12 +18,11 @@ ADMIN = Caller(tenant="admin", everyone=False)
 class Gate:
     """Lets callers in. Keys are compared as hashes, in constant time."""
 
-    def __init__(self, admin_key: SecretStr | None) -> None:
+    def __init__(
+        self, admin_key: SecretStr | None, *, allowed_origins: Collection[str] = frozenset()
+    ) -> None:
         self._admin = _hash(admin_key.get_secret_value().encode()) if admin_key else None
-
-    @property
-    def checks_keys(self) -> bool:
-        return self._admin is not None
+        self._allowed_origins = allowed_origins
 
     def admit(self, context: Context, path: str) -> Caller | None:
         """
@@ -34,7 +34,7 @@ class Gate:
         """
         key = _key(context)
         if self._admin is None:
-            _check_local(context)
+            self._check_local(context)
             return ANONYMOUS
         if path in OPEN_PATHS:
             return None
@@ -47,6 +47,20 @@ class Gate:
             raise Unauthenticated("This key is not valid.")
         return ADMIN
 
+    def _check_local(self, context: Context) -> None:
+        if not is_loopback_host(context.headers.get(b"host", b"")):
+            raise Denied(
+                "Without keys the gateway answers to localhost, 127.0.0.1 and [::1] only:"
+                " use one of these in the URL, or set GATEWAY_ADMIN_KEY.",
+                code="foreign_host",
+            )
+        if is_foreign_page(context.headers, allowed=self._allowed_origins):
+            raise Denied(
+                "Without keys the gateway does not answer to web pages of other addresses:"
+                " name those that may ask in GATEWAY_ALLOWED_ORIGINS.",
+                code="foreign_origin",
+            )
+
 
 def _key(context: Context) -> bytes | None:
     authorization = context.headers.get(b"authorization", b"")
@@ -57,20 +71,6 @@ def _key(context: Context) -> bytes | None:
     if scheme.lower() == b"bearer" and key.strip():
         return key.strip()
     return other or None
-
-
-def _check_local(context: Context) -> None:
-    if not is_loopback_host(context.headers.get(b"host", b"")):
-        raise Denied(
-            "Without keys the gateway answers to localhost, 127.0.0.1 and [::1] only:"
-            " use one of these in the URL, or set GATEWAY_ADMIN_KEY.",
-            code="foreign_host",
-        )
-    if is_foreign_page(context.headers):
-        raise Denied(
-            "Without keys the gateway does not answer to web pages of other sites.",
-            code="foreign_origin",
-        )
 
 
 def _hash(key: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """WS /metrics/live: the newest snapshot, at once, in steady steps, and whenever it is asked for."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from urllib.parse import parse_qs
 
@@ -9,8 +10,8 @@ from prometheus_client import Gauge
 from starlette.types import Receive, Scope, Send
 
 from common.errors import Denied, Invalid
+from common.origins import is_own_page
 from services.gateway.api.context import context_of
-from services.gateway.domain.origins import is_own_page
 from services.gateway.live import Live
 
 DEFAULT_INTERVAL_S = 5.0
@@ -23,25 +24,16 @@ _clients = Gauge("optimizer_live_clients", "Open live sockets.")
 class LiveSocket:
     route_path = "/metrics/live"
 
-    def __init__(
-        self,
-        live: Live,
-        *,
-        max_clients: int,
-        checks_origin: bool,
-        allowed_origins: frozenset[str],
-    ) -> None:
+    def __init__(self, live: Live, *, max_clients: int, allowed_origins: Collection[str]) -> None:
         self._live = live
         self._max_clients = max_clients
-        self._checks_origin = checks_origin
         self._allowed_origins = allowed_origins
         self._clients = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         interval_s = _interval(scope)
-        if self._checks_origin and not is_own_page(
-            context_of(scope).headers, self._allowed_origins
-        ):
+        # Without keys the gate has been stricter already.
+        if not is_own_page(context_of(scope).headers, allowed=self._allowed_origins):
             raise Denied("This page may not open the live socket.", code="foreign_origin")
         await receive()  # websocket.connect
         await send({"type": "websocket.accept"})

@@ -47,10 +47,10 @@ class StreamAnswer:
             with _streams.track_inprogress():
                 async with StopOnHangUp(receive):
                     stream = await completions.stream(ask)
-                    outcome = await self._relay(stream)
-            completions.finished(ask.request_id, outcome)
+                    last = await self._relay(stream)
+            completions.finished(ask.request_id, last.finished)
             await self._begin([])
-            await self._write(DONE, more=False)
+            await self._write(frames(last.tail) + DONE, more=False)
         except Failure as failure:
             if not self._begun:
                 raise
@@ -61,7 +61,8 @@ class StreamAnswer:
                 stream.cancel()  # of no effect at its end
             completions.given_up(ask.request_id)  # neither, once it is finished
 
-    async def _relay(self, stream: Stream) -> router_pb2.Outcome:
+    async def _relay(self, stream: Stream) -> router_pb2.StreamCompleteResponse:
+        """Pass on what comes; return the last message, which alone may say that all is well."""
         read = asyncio.ensure_future(stream.next())
         try:
             while True:
@@ -75,7 +76,7 @@ class StreamAnswer:
                     raise AllFailed("The answer broke off.", code="stream_cut", billed=True)
                 event = message.WhichOneof("event")
                 if event == "finished":
-                    return message.finished
+                    return message
                 read = asyncio.ensure_future(stream.next())
                 if event == "started":
                     await self._begin(headers(message.started, self._placement))

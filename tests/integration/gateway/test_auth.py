@@ -83,15 +83,27 @@ async def test_the_live_socket_needs_the_key_and_an_own_page(locked):
     assert foreign.value.response.headers["x-request-id"]
 
 
-async def test_without_keys_web_pages_stay_out_of_the_live_socket(stack):
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:1", "null"])
+async def test_without_keys_web_pages_stay_out_of_the_live_socket(stack, origin):
     url = f"ws://{stack.gateway.address}/metrics/live"
 
     with pytest.raises(InvalidStatus) as foreign:
-        await connect(url, origin="https://evil.example")
-    async with connect(url, origin="http://localhost:8000") as socket:
+        await connect(url, origin=origin)
+    async with connect(url, origin=stack.url) as socket:
         await socket.recv()
 
     assert foreign.value.response.status_code == 403
+
+
+async def test_without_keys_an_allowed_page_may_ask():
+    page = "http://localhost:3000"
+    async with a_stack(allowed_origins=page) as stack:
+        answer = await stack.client.get("/health", headers={"origin": page})
+        other = await stack.client.get("/health", headers={"origin": "http://localhost:3001"})
+        async with connect(f"ws://{stack.gateway.address}/metrics/live", origin=page) as socket:
+            await socket.recv()
+
+    assert (answer.status_code, other.status_code) == (200, 403)
 
 
 async def test_a_link_to_the_gateway_may_be_followed(stack):

@@ -41,6 +41,7 @@ def test_a_key_that_no_header_can_carry_is_refused(key):
     [
         ("", frozenset()),
         (" https://a.example , ,https://b.example", {"https://a.example", "https://b.example"}),
+        ("HTTPS://A.example/", {"https://a.example"}),
     ],
 )
 def test_origins_are_listed_with_commas(listed, expected):

@@ -5,6 +5,7 @@ import json
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from common.money import cost_nano_usd
 from sandbox.__main__ import build
@@ -130,6 +131,32 @@ async def test_a_client_that_hangs_up_on_a_plain_answer_pays_the_whole():
         (entry,), _ = sandbox.app.bill.page(0, 10)
 
     assert (5, False) == (entry.output_tokens, entry.delivered)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", ["first_token_s=500", "tokens_per_s=0.001"])
+async def test_a_client_that_hangs_up_on_a_pause_is_not_waited_for(sandbox, fault, stream):
+    asking = asyncio.create_task(sandbox.ask(f"rivers [[fault:{fault}]]", stream=stream))
+    async with asyncio.timeout(5):
+        while not (await sandbox.get("/bill"))["in_flight"]:  # noqa: ASYNC110  # it has arrived
+            await asyncio.sleep(0.005)
+    asking.cancel()
+
+    await sandbox.quiet()
+
+
+async def test_a_client_that_asks_too_early_and_hangs_up_is_not_waited_for(sandbox):
+    body = b'{"model":"small","messages":[{"role":"user","content":"[[fault:hang]]"}]}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n"
+    url = URL(sandbox.url)
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(2 * (head % len(body) + body))
+    async with asyncio.timeout(5):
+        while not (await sandbox.get("/bill"))["in_flight"]:  # noqa: ASYNC110  # it has arrived
+            await asyncio.sleep(0.005)
+    writer.close()
+
+    await sandbox.quiet()
 
 
 async def test_what_breaks_off_at_shutdown_is_billed_all_the_same():

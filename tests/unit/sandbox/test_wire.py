@@ -4,10 +4,13 @@ import base64
 import json
 import struct
 
+import aiohttp
 import pytest
 from openai import AsyncOpenAI
 
+from sandbox.__main__ import build
 from sandbox.schema import smallest
+from sandbox.settings import SandboxSettings
 
 PERSON = {
     "type": "object",
@@ -94,6 +97,39 @@ def test_the_smallest_instance_obeys_its_schema():
     expected["name"] = "sandboxxx"[:9]
 
     assert expected == smallest(PERSON)
+
+
+NESTED = {"type": "array", "minItems": 99}
+for _ in range(10):
+    NESTED = {"type": "array", "minItems": 99, "items": NESTED}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "minLength": 10**10},
+        {"type": "string", "minLength": 10**10, "maxLength": 10**11},
+        {"type": "array", "minItems": 10**10, "items": {"type": "string", "minLength": 10**10}},
+        {"type": "array", "minItems": 10**10, "items": {"const": "x" * 1_000_000}},
+        {"allOf": [{"$ref": "#"}] * 99},
+        NESTED,
+    ],
+    ids=lambda schema: str(schema)[:60],
+)
+def test_bounds_that_ask_for_the_moon_get_a_stone(schema):
+    assert len(json.dumps(smallest(schema))) < 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "integer", "exclusiveMinimum": 2**64 - 1}, 2**53 - 1),
+        ({"type": "string", "maxLength": -3}, ""),
+        ({"type": "string", "minLength": 9}, "sandboxxx"),
+    ],
+)
+def test_an_odd_bound_is_answered(schema, expected):
+    assert expected == smallest(schema)
 
 
 def test_a_schema_that_refers_to_itself_ends():
@@ -221,3 +257,42 @@ async def test_a_prompt_too_long_has_its_own_code(sandbox):
 
 async def test_an_unknown_route_is_404(sandbox):
     assert "Unknown route: GET /v2" == (await sandbox.get("/v2"))["error"]["message"]
+
+
+EVIL = "http://evil.example"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"host": "evil.example", "origin": EVIL}, "foreign_host"),
+        ({"host": "localhost.evil.example"}, "foreign_host"),
+        ({"origin": EVIL}, "foreign_origin"),
+        ({"origin": "http://localhost:3000"}, "foreign_origin"),
+        ({"sec-fetch-site": "cross-site"}, "foreign_origin"),
+    ],
+    ids=str,
+)
+async def test_a_web_page_cannot_drive_it(sandbox, headers, code):
+    faults = f"{sandbox.url}/faults"
+    async with sandbox.session.post(faults, json={"fault": "hang"}, headers=headers) as answer:
+        refused = await answer.json()
+
+    assert (403, code) == (answer.status, refused["error"]["code"])
+    assert {"rules": []} == await sandbox.get("/faults")
+
+
+async def test_its_own_page_and_programs_may():
+    settings = SandboxSettings(listen="127.0.0.1:0", latency_scale=0)
+    async with build(settings) as running, aiohttp.ClientSession() as session:
+        for headers in ({}, {"origin": running.url}):
+            async with session.get(f"{running.url}/faults", headers=headers) as answer:
+                assert 200 == answer.status
+
+
+async def test_where_others_reach_it_a_name_is_as_good_as_another():
+    settings = SandboxSettings(listen="0.0.0.0:0", latency_scale=0)
+    async with build(settings) as running, aiohttp.ClientSession() as session:
+        url = running.url.replace("0.0.0.0", "127.0.0.1")
+        async with session.get(f"{url}/faults", headers={"host": "sandbox:8090"}) as answer:
+            assert 200 == answer.status
