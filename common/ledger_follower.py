@@ -30,7 +30,7 @@ CURSOR = "ledger"
 PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 HELD_BACK_S = 0.02  # for an open transaction to end that holds back the tail
-BETWEEN_PULLS_S = 0.05  # under load a wake-up comes with every commit: batches cost less
+BETWEEN_PULLS_S = 0.2  # under load a wake-up comes with every commit: batches cost less
 
 _LAG = Gauge(
     "optimizer_ledger_follower_lag_seconds", "Since all of the ledger was applied.", ["consumer"]

@@ -86,15 +86,15 @@ def started() -> router_pb2.StreamCompleteResponse:
     return router_pb2.StreamCompleteResponse(started=outcome)
 
 
-def finished() -> router_pb2.StreamCompleteResponse:
-    return router_pb2.StreamCompleteResponse(finished=an_outcome())
+def finished(*tail: bytes) -> router_pb2.StreamCompleteResponse:
+    return router_pb2.StreamCompleteResponse(finished=an_outcome(), tail=tail)
 
 
 GREETING = (
     started(),
     chunks(a_chunk({"role": "assistant", "content": ""}), a_chunk({"content": "Hel"})),
-    chunks(a_chunk({"content": "lo!"}), a_chunk({}, "stop")),
-    finished(),
+    chunks(a_chunk({"content": "lo!"})),
+    finished(a_chunk({}, "stop")),
 )
 
 

@@ -40,7 +40,9 @@ SCHEMA = "router"
 MIGRATIONS = Path(__file__).parent / "migrations"
 HOUSEKEEPING_S = 3600.0
 LEAST_DRAIN_S = 1.0  # for stories whose callers were cut off: they settle what has come so far
-TELL_EVERY_S = 0.05  # a message for every commit would cost more than it tells
+TELL_EVERY_S = (
+    0.25  # each message makes three readers pull: more often would cost more than it tells
+)
 
 log = structlog.get_logger()
 

@@ -62,7 +62,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             if not isinstance(event, Answer):
                 yield router_pb2.StreamCompleteResponse(chunks=router_pb2.Chunks(json=event))
             elif event.finished:
-                yield router_pb2.StreamCompleteResponse(finished=_outcome(event))
+                yield router_pb2.StreamCompleteResponse(finished=_outcome(event), tail=event.tail)
             else:
                 yield router_pb2.StreamCompleteResponse(started=_outcome(event))
 

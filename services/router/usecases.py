@@ -49,6 +49,9 @@ class Answer:
     cache_hit: bool = False
     cache_key: str | None = None
     finish_reason: str = ""
+    tail: Sequence[
+        bytes
+    ] = ()  # of a stream that has ended: the chunks with finish_reason and usage
     fallbacks: int = 0
     latency_ms: float = 0
     overhead_ms: float = 0  # of the latency, not spent waiting for providers
@@ -265,8 +268,8 @@ class Routing:
                 baseline=self.catalog.baseline_price(),
                 ttft_ms=served.ttft_ms,
             )
-            await outlet.put(served.tail)
-            await outlet.put(_ended(answer, closed, served.provider_ms))
+            ended = _ended(answer, closed, served.provider_ms)
+            await outlet.put(replace(ended, tail=served.tail))
 
 
 @asynccontextmanager

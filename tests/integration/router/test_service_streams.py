@@ -20,7 +20,7 @@ STORY = "Tell me a long story about a lighthouse."
 
 
 def chunks_of(events):
-    return [orjson.loads(c) for event in events for c in event.chunks.json]
+    return [orjson.loads(c) for event in events for c in (*event.chunks.json, *event.tail)]
 
 
 def text_of(events):

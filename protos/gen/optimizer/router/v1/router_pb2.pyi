@@ -289,6 +289,7 @@ class StreamCompleteResponse(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     CHUNKS_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    TAIL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___Outcome:
         """the decision is made and the first token is here; costs not yet known"""
@@ -297,16 +298,21 @@ class StreamCompleteResponse(_message.Message):
     def chunks(self) -> Global___Chunks: ...
     @_builtins.property
     def finished(self) -> Global___Outcome: ...
+    @_builtins.property
+    def tail(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """with `finished`: the last chunks, those with finish_reason and usage"""
+
     def __init__(
         self,
         *,
         started: Global___Outcome | None = ...,
         chunks: Global___Chunks | None = ...,
         finished: Global___Outcome | None = ...,
+        tail: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chunks", b"chunks", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunks", b"chunks", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunks", b"chunks", "event", b"event", "finished", b"finished", "started", b"started", "tail", b"tail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "chunks", "finished"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015

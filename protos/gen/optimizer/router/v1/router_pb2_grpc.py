@@ -118,7 +118,8 @@ class RouterServiceServicer:
     def StreamComplete(self, request, context):
         """The same as a stream: one `started`, any number of `chunks`, one `finished`.
 
-        The chunk that carries finish_reason leaves only when the ledger holds the settlement.
+        What carries finish_reason comes with `finished`, when the ledger holds the settlement: a
+        stream that fails never had one.
         A caller that goes away does not stop the accounting: what was asked is still paid.
 
         Deadline: the caller's; 600 s at most.

@@ -53,7 +53,8 @@ class RouterServiceStub:
     StreamComplete: _grpc.UnaryStreamMultiCallable[_router_pb2.StreamCompleteRequest, _router_pb2.StreamCompleteResponse]
     """The same as a stream: one `started`, any number of `chunks`, one `finished`.
 
-    The chunk that carries finish_reason leaves only when the ledger holds the settlement.
+    What carries finish_reason comes with `finished`, when the ledger holds the settlement: a
+    stream that fails never had one.
     A caller that goes away does not stop the accounting: what was asked is still paid.
 
     Deadline: the caller's; 600 s at most.
@@ -136,7 +137,8 @@ class RouterServiceAsyncStub(RouterServiceStub):
     StreamComplete: _aio.UnaryStreamMultiCallable[_router_pb2.StreamCompleteRequest, _router_pb2.StreamCompleteResponse]  # type: ignore[assignment]
     """The same as a stream: one `started`, any number of `chunks`, one `finished`.
 
-    The chunk that carries finish_reason leaves only when the ledger holds the settlement.
+    What carries finish_reason comes with `finished`, when the ledger holds the settlement: a
+    stream that fails never had one.
     A caller that goes away does not stop the accounting: what was asked is still paid.
 
     Deadline: the caller's; 600 s at most.
@@ -228,7 +230,8 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_router_pb2.StreamCompleteResponse], _abc.AsyncIterator[_router_pb2.StreamCompleteResponse]]:
         """The same as a stream: one `started`, any number of `chunks`, one `finished`.
 
-        The chunk that carries finish_reason leaves only when the ledger holds the settlement.
+        What carries finish_reason comes with `finished`, when the ledger holds the settlement: a
+        stream that fails never had one.
         A caller that goes away does not stop the accounting: what was asked is still paid.
 
         Deadline: the caller's; 600 s at most.
