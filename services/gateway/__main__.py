@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -184,7 +185,7 @@ class _Wake:
 def _uvicorn_config(settings: Settings, parts: Parts) -> uvicorn.Config:
     return uvicorn.Config(
         make_app(settings, parts),
-        http=Protocol,
+        http=partial(Protocol, wait_s=settings.client_wait_s),  # type: ignore[arg-type]  # as good
         ws=SocketProtocol,
         ws_max_size=settings.live_message_bytes,
         ws_ping_interval=WS_PING_S,

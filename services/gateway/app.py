@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from common.ops import Ready
 from services.gateway.api import experiments, feedback, metrics, routing, status
 from services.gateway.api.auth import Gate
+from services.gateway.api.body import BodyReader
 from services.gateway.api.complete import Complete
 from services.gateway.api.edge import Edge
 from services.gateway.api.embeddings import Embeddings
@@ -48,19 +49,19 @@ def make_app(settings: Settings, parts: Parts) -> ASGIApp:
         redirect_slashes=False,
     )
     completions = Completions(parts.router, parts.experiments, parts.spend)
-    limit = settings.max_body_bytes
+    read_body = BodyReader(settings.max_body_bytes, settings.client_wait_s)
     gate = Gate(settings.admin_key, allowed_origins=settings.allowed_origin_set)
-    chat = ChatCompletions(completions, max_body_bytes=limit, heartbeat_s=settings.heartbeat_s)
+    chat = ChatCompletions(completions, read_body=read_body, heartbeat_s=settings.heartbeat_s)
     _add(app, chat, "POST")
-    _add(app, Complete(completions, parts.spend, max_body_bytes=limit), "POST")
+    _add(app, Complete(completions, parts.spend, read_body=read_body), "POST")
     _add(app, metrics.RoutingMetrics(parts.snapshots), "GET")
-    _add(app, Embeddings(completions, max_body_bytes=limit), "POST")
+    _add(app, Embeddings(completions, read_body=read_body), "POST")
     for included in (
         status.routes(parts.router, parts.ready),
         routing.routes(parts.router),
-        experiments.routes(parts.experiments, max_body_bytes=limit),
+        experiments.routes(parts.experiments, read_body=read_body),
         metrics.routes(parts.metrics, parts.snapshots),
-        feedback.routes(parts.router, max_body_bytes=limit),
+        feedback.routes(parts.router, read_body=read_body),
     ):
         app.include_router(included)
     app.router.add_websocket_route(
@@ -71,7 +72,7 @@ def make_app(settings: Settings, parts: Parts) -> ASGIApp:
             allowed_origins=settings.allowed_origin_set,
         ),
     )
-    return Edge(app, gate, max_body_bytes=limit)
+    return Edge(app, gate, max_body_bytes=settings.max_body_bytes)
 
 
 class _Application(FastAPI):

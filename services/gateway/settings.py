@@ -27,6 +27,11 @@ class Settings(ServiceSettings):
     metrics_target: str = Field("127.0.0.1:50053", description="gRPC target of metrics")
 
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="larger bodies are refused: 413")
+    client_wait_s: float = Field(
+        30,
+        gt=0,
+        description="how long a client may take for its headers, and for each piece of a body: 408",
+    )
     request_timeout_s: float = Field(600, gt=0, le=600, description="deadline of one completion")
     heartbeat_s: float = Field(15, gt=0, description="silence after which a stream says it lives")
     keep_alive_s: int = Field(75, ge=1, description="how long idle client connections stay open")

@@ -1,15 +1,19 @@
 """Request bodies: read up to a bound, parsed strictly, and nothing in them that cannot be kept."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from starlette.types import Receive
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
 
 from common.errors import Invalid, TooLarge
 
 MAX_DEPTH = 128  # levels: deeper than any schema of a tool, shallower than any parser's limit
+TOO_SLOW = "The request came too slowly; send it at once."
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -18,32 +22,42 @@ class ClientGone(Exception):  # noqa: N818 - not a failure: there is nobody to t
     """The client hung up before its request was complete."""
 
 
-async def read_body(receive: Receive, *, limit: int) -> bytes:
-    """
-    Read a whole body.
+@dataclass(frozen=True, slots=True)
+class BodyReader:
+    """Reads bodies within bounds."""
 
-    Raises:
-        TooLarge: it has more than *limit* bytes, whatever its headers promised.
-        ClientGone: it never became complete.
-    """
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        body: bytes = message.get("body", b"")
-        if len(body) > limit:
-            raise too_large(limit)
-        return body
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-        if size > limit:
-            raise too_large(limit)
-        if not message.get("more_body", False):
-            return b"".join(pieces)
-        message = await receive()
+    max_bytes: int
+    wait_s: float  # for each piece
+
+    async def __call__(self, receive: Receive) -> bytes:
+        """
+        Read a whole body.
+
+        Raises:
+            TooLarge: it has more than `max_bytes`, whatever its headers promised.
+            HTTPException: 408, a piece of it was not there in time.
+            ClientGone: it never became complete.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._next(receive)
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > self.max_bytes:
+                raise too_large(self.max_bytes)
+            if not message.get("more_body", False):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _next(self, receive: Receive) -> Message:
+        try:
+            async with asyncio.timeout(self.wait_s):
+                return await receive()
+        except TimeoutError:
+            # What may still come of it must not be taken for the next request.
+            raise HTTPException(408, TOO_SLOW, headers={"connection": "close"}) from None
 
 
 def too_large(limit: int) -> TooLarge:

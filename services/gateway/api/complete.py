@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from common.errors import Invalid
 from common.money import usd
 from common.strategies import STRATEGIES
-from services.gateway.api.body import parse_form, read_body
+from services.gateway.api.body import BodyReader, parse_form
 from services.gateway.api.context import Caller, caller_of, context_of
 from services.gateway.api.hangup import StopOnHangUp
 from services.gateway.api.outcome import cost_header, headers
@@ -58,14 +58,14 @@ class CompleteAnswer(BaseModel):
 class Complete:
     route_path = "/complete"
 
-    def __init__(self, completions: Completions, spend: Spend, *, max_body_bytes: int) -> None:
+    def __init__(self, completions: Completions, spend: Spend, *, read_body: BodyReader) -> None:
         self._completions = completions
         self._spend = spend
-        self._max_body_bytes = max_body_bytes
+        self._read_body = read_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, caller = context_of(scope), caller_of(scope)
-        raw = await read_body(receive, limit=self._max_body_bytes)
+        raw = await self._read_body(receive)
         form = parse_form(CompleteForm, raw)
         options = read_options(context.headers, strategies=STRATEGIES)
         placement = await self._place(form)

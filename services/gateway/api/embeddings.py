@@ -4,7 +4,7 @@ from optimizer.router.v1 import router_pb2
 from starlette.types import Receive, Scope, Send
 
 from common.errors import Invalid
-from services.gateway.api.body import parse_object, read_body
+from services.gateway.api.body import BodyReader, parse_object
 from services.gateway.api.context import caller_of, context_of
 from services.gateway.api.hangup import StopOnHangUp
 from services.gateway.api.outcome import cost_header, headers
@@ -16,13 +16,13 @@ from services.gateway.usecases import Completions, Placement
 class Embeddings:
     route_path = "/v1/embeddings"
 
-    def __init__(self, completions: Completions, *, max_body_bytes: int) -> None:
+    def __init__(self, completions: Completions, *, read_body: BodyReader) -> None:
         self._completions = completions
-        self._max_body_bytes = max_body_bytes
+        self._read_body = read_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(scope)
-        raw = await read_body(receive, limit=self._max_body_bytes)
+        raw = await self._read_body(receive)
         wanted = read_embedding(parse_object(raw))
         if not choose_model(wanted.model).pinned:
             raise Invalid(

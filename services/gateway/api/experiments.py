@@ -13,7 +13,7 @@ from starlette.responses import Response
 from common.errors import Invalid, NotFound
 from common.money import NANO_PER_USD
 from common.strategies import STRATEGIES
-from services.gateway.api.body import check_text
+from services.gateway.api.body import BodyReader, check_text
 from services.gateway.api.forms import answers, body, json, reads, rfc3339
 from services.gateway.clients.experiments import Experiments
 from services.gateway.domain.options import MAX_ID
@@ -94,9 +94,9 @@ class ProgressAnswer(BaseModel):
     stale: bool
 
 
-def routes(experiments: Experiments, *, max_body_bytes: int) -> APIRouter:
+def routes(experiments: Experiments, *, read_body: BodyReader) -> APIRouter:
     router = APIRouter(prefix="/experiments", tags=["experiments"])
-    form = Depends(reads(ExperimentForm, limit=max_body_bytes))
+    form = Depends(reads(ExperimentForm, read_body))
 
     @router.post("", responses=answers(ExperimentAnswer), openapi_extra=body(ExperimentForm))
     async def create_experiment(wanted: Annotated[ExperimentForm, form]) -> Response:

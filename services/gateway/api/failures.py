@@ -17,6 +17,7 @@ from services.gateway.domain.openai_wire import error_body
 Headers = list[tuple[bytes, bytes]]
 
 _RETRY_AFTER_S = 5  # when nobody knows better
+_CODES = {405: "method_not_allowed", 408: "request_timeout"}
 _SPENT = frozenset({"insufficient_quota", "budget_exceeded"})
 
 
@@ -61,10 +62,10 @@ def _invalid(error: RequestValidationError) -> Failure:
 
 
 def _refused(error: HTTPException, *, openai: bool) -> Told:
-    """Shape what the framework refuses by itself: a method, mostly."""
+    """Shape what never came to be a request that could fail: its method, its time."""
     wrong_method = error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
     message = "This route does not answer to this method." if wrong_method else str(error.detail)
-    code = "method_not_allowed" if wrong_method else "bad_request"
+    code = _CODES.get(error.status_code, "bad_request")
     body: dict[str, Any] = {"detail": message, "code": code}
     if openai:
         body = error_body(message, status=error.status_code, param=None, code=code)

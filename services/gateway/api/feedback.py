@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from common.errors import NotFound
+from services.gateway.api.body import BodyReader
 from services.gateway.api.context import caller_of
 from services.gateway.api.forms import answers, body, json, reads
 from services.gateway.clients.router import Router
@@ -28,9 +29,9 @@ class FeedbackAnswer(BaseModel):
     message: str
 
 
-def routes(router: Router, *, max_body_bytes: int) -> APIRouter:
+def routes(router: Router, *, read_body: BodyReader) -> APIRouter:
     api = APIRouter(tags=["feedback"])
-    form = Depends(reads(FeedbackForm, limit=max_body_bytes))
+    form = Depends(reads(FeedbackForm, read_body))
 
     @api.post(
         "/production/feedback",

@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from services.gateway.api.body import Form, parse_form, read_body
+from services.gateway.api.body import BodyReader, Form, parse_form
 
 
 class Problem(BaseModel):
@@ -40,11 +40,11 @@ def answers(model: type[BaseModel], *, many: bool = False) -> dict[int | str, di
     return {200: {"model": list[model] if many else model}, **PROBLEMS}  # type: ignore[valid-type]
 
 
-def reads(form: type[Form], *, limit: int) -> Callable[[Request], Awaitable[Form]]:
+def reads(form: type[Form], read_body: BodyReader) -> Callable[[Request], Awaitable[Form]]:
     """Make a dependency that reads the body as *form*; FastAPI's own is not strict enough."""
 
     async def read(request: Request) -> Form:
-        return parse_form(form, await read_body(request.receive, limit=limit))
+        return parse_form(form, await read_body(request.receive))
 
     return read
 

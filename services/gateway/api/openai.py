@@ -5,7 +5,7 @@ from starlette.types import Receive, Scope, Send
 
 from common.errors import Invalid, NotFound
 from common.strategies import STRATEGIES
-from services.gateway.api.body import check_text, parse_object, read_body
+from services.gateway.api.body import BodyReader, check_text, parse_object
 from services.gateway.api.context import caller_of, context_of
 from services.gateway.api.hangup import StopOnHangUp
 from services.gateway.api.outcome import cost_header, headers
@@ -29,15 +29,15 @@ class ChatCompletions:
     route_path = "/v1/chat/completions"
 
     def __init__(
-        self, completions: Completions, *, max_body_bytes: int, heartbeat_s: float
+        self, completions: Completions, *, read_body: BodyReader, heartbeat_s: float
     ) -> None:
         self._completions = completions
-        self._max_body_bytes = max_body_bytes
+        self._read_body = read_body
         self._heartbeat_s = heartbeat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(scope)
-        raw = await read_body(receive, limit=self._max_body_bytes)
+        raw = await self._read_body(receive)
         chat = read_chat(parse_object(raw))
         choice = choose_model(chat.model)
         options = read_options(context.headers, strategies=STRATEGIES)

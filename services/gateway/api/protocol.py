@@ -1,13 +1,19 @@
 """The parsers' own answers: what never reaches the application is refused in our shape too."""
 
+import asyncio
+import logging
 from http import HTTPStatus
+from typing import Any
 
 import orjson
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 from websockets.http11 import Request
 
 from common.ids import new_id
+from services.gateway.api.body import TOO_SLOW
 from services.gateway.domain.openai_wire import error_body
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -15,13 +21,53 @@ NOT_HTTP = "This is not a valid HTTP request; check its first line and its heade
 NOT_A_HANDSHAKE = "This is not a valid WebSocket handshake; check its headers."
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """
+    Tell whether a line is about a failure of ours.
+
+    What strangers can cause, a line a try, is none: a log that they can fill tells nothing. The
+    edge counts it.
+    """
+    return record.levelno >= logging.ERROR and record.msg not in (
+        "ASGI callable returned without completing handshake.",  # it was refused
+        "Invalid UTF-8 sequence received from client.",
+    )
+
+
+log = logging.getLogger("uvicorn.error.connections")
+log.addFilter(_is_ours)
+
+
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol with a bound on headers, and with ids on what the parser refuses."""
 
-    _head_bytes = 0  # of the request whose head is being read
-    _in_head = True
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        wait_s: float,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.logger = log
+        self._wait_s = wait_s  # for a whole head
+        self._head_bytes = 0  # of the request whose head is being read
+        self._in_head = True
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self._await_head()  # uvicorn's own timer ends with the first byte
         if self._in_head:
             self._head_bytes += len(data)
             # What is read at once may hold body as well: only a head that spans reads is bounded
@@ -38,18 +84,44 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._stop_waiting()
         super().on_headers_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - its words are not ours
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self._wait_s, self._too_slow)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
         if self.transport.is_closing():
             return
-        openai = getattr(self, "url", b"").startswith(b"/v1/")
-        self.transport.write(refusal(HTTPStatus.BAD_REQUEST, NOT_HTTP, openai=openai))
+        if self._in_head and self.headers is not None:  # or there is no request to answer
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW, code="request_timeout")
         self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - its words are not ours
+        if not self.transport.is_closing():
+            self._refuse(HTTPStatus.BAD_REQUEST, NOT_HTTP)
+            self.transport.close()
+
+    def _refuse(self, status: HTTPStatus, message: str, *, code: str = "bad_request") -> None:
+        openai = getattr(self, "url", b"").startswith(b"/v1/")
+        self.transport.write(refusal(status, message, openai=openai, code=code))
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol of live sockets; handshakes that fail are refused in our shape."""
+
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any]
+    ) -> None:
+        super().__init__(config, server_state, app_state)
+        self.logger = self.conn.logger = log
+        self.conn.debug = False  # or it would spell out every header, keys and all
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -69,9 +141,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.transport.close()
 
 
-def refusal(status: HTTPStatus, message: str, *, openai: bool) -> bytes:
+def refusal(status: HTTPStatus, message: str, *, openai: bool, code: str = "bad_request") -> bytes:
     """Write a whole answer, after which the connection is closed."""
-    code = "bad_request"
     body = orjson.dumps(
         error_body(message, status=status, param=None, code=code)
         if openai

@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 from common.errors import Failure, Invalid, TooLarge
 from services.gateway.api.body import (
     MAX_DEPTH,
+    BodyReader,
     ClientGone,
     parse_form,
     parse_object,
-    read_body,
 )
 
 
@@ -39,7 +39,7 @@ def piece(body: bytes, *, more: bool = False):
 async def test_a_body_in_pieces_is_put_together():
     receive = arriving(piece(b"a", more=True), piece(b"", more=True), piece(b"b"))
 
-    assert await read_body(receive, limit=2) == b"ab"
+    assert await BodyReader(2, wait_s=5)(receive) == b"ab"
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ async def test_a_body_in_pieces_is_put_together():
 )
 async def test_a_body_is_bounded_while_it_arrives(messages):
     with pytest.raises(TooLarge):
-        await read_body(arriving(*messages), limit=2)
+        await BodyReader(2, wait_s=5)(arriving(*messages))
 
 
 async def test_a_client_may_go_before_the_end():
     with pytest.raises(ClientGone):
-        await read_body(arriving(piece(b"a", more=True), {"type": "http.disconnect"}), limit=2)
+        await BodyReader(2, wait_s=5)(arriving(piece(b"a", more=True), {"type": "http.disconnect"}))
 
 
 @given(st.binary(max_size=200))
