@@ -103,6 +103,7 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
     """Answers what it is told to; a Failure in its place is raised, an Event is waited for."""
 
     answer: Any = None
+    decision: Any = None
     stream: tuple[Any, ...] = GREETING
     asks: list[router_pb2.Ask] = field(default_factory=list)
     feedback: list[router_pb2.RecordFeedbackRequest] = field(default_factory=list)
@@ -142,6 +143,7 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
 
     async def Decide(self, request: Any, context: Any) -> router_pb2.DecideResponse:
         self.asks.append(request.ask)
+        await _play(self.decision)
         return router_pb2.DecideResponse(
             provider="acme",
             model="acme/small",

@@ -59,7 +59,7 @@ def make_app(settings: Settings, parts: Parts) -> ASGIApp:
     for included in (
         status.routes(parts.router, parts.ready),
         routing.routes(parts.router),
-        experiments.routes(parts.experiments, read_body=read_body),
+        experiments.routes(parts.experiments, parts.router, read_body=read_body),
         metrics.routes(parts.metrics, parts.snapshots),
         feedback.routes(parts.router, read_body=read_body),
     ):

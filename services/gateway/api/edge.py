@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -84,6 +85,8 @@ class Edge:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) > 1 or (not hosts and scope.get("http_version") == "1.1"):
             raise Invalid("Send exactly one Host header.", code="bad_request")
+        for part in ("raw_path", "query_string"):
+            _check_utf8(scope[part])
         length = context.headers.get(b"content-length")
         if length is not None and int(length) > self._max_body_bytes:
             raise too_large(self._max_body_bytes)
@@ -115,6 +118,15 @@ class _Answer:
     async def _deny(self, message: Message) -> None:
         """Refuse a socket as one refuses a request."""
         await self.send({**message, "type": f"websocket.{message['type']}"})
+
+
+def _check_utf8(address: bytes) -> None:
+    if b"%" not in address and address.isascii():
+        return
+    try:
+        unquote_to_bytes(address).decode()
+    except UnicodeDecodeError:
+        raise Invalid("The address is not UTF-8; encode it anew.", code="bad_request") from None
 
 
 def _stopping() -> Unavailable:

@@ -9,7 +9,7 @@ from services.gateway.api.context import caller_of, context_of
 from services.gateway.api.hangup import StopOnHangUp
 from services.gateway.api.outcome import cost_header, headers
 from services.gateway.api.respond import send_json
-from services.gateway.domain.openai_wire import choose_model, read_embedding
+from services.gateway.domain.openai_wire import MAX_USER_CHARACTERS, choose_model, read_embedding
 from services.gateway.usecases import Completions, Placement
 
 
@@ -33,7 +33,7 @@ class Embeddings:
         ask = router_pb2.Ask(
             request_id=context.request_id,
             tenant=caller_of(scope).tenant,
-            user_id=wanted.user,
+            user_id=wanted.user[:MAX_USER_CHARACTERS],
             model=wanted.model,
             body=raw,
         )

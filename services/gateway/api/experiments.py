@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from optimizer.experiments.v1 import experiments_pb2 as pb
+from optimizer.router.v1 import router_pb2
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -14,8 +15,11 @@ from common.errors import Invalid, NotFound
 from common.money import NANO_PER_USD
 from common.strategies import STRATEGIES
 from services.gateway.api.body import BodyReader, check_text
+from services.gateway.api.complete import body_of
+from services.gateway.api.context import caller_of, context_of
 from services.gateway.api.forms import answers, body, json, reads, rfc3339
 from services.gateway.clients.experiments import Experiments
+from services.gateway.clients.router import Router
 from services.gateway.domain.options import MAX_ID
 
 Status = Literal["running", "completed", "cancelled"]
@@ -26,11 +30,12 @@ _STATUS: dict[str, "pb.Experiment.Status.ValueType"] = {
     "completed": pb.Experiment.STATUS_COMPLETED,
     "cancelled": pb.Experiment.STATUS_CANCELLED,
 }
+_NEED_PARAMETERS = frozenset({"fixed"})
 _STATUS_NAMES = {number: name for name, number in _STATUS.items()}
 
 
 class ExperimentForm(BaseModel):
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, pattern=r"\S")
     description: str | None = Field(default=None, max_length=10_000)
     control_strategy: str
     test_strategy: str
@@ -94,13 +99,16 @@ class ProgressAnswer(BaseModel):
     stale: bool
 
 
-def routes(experiments: Experiments, *, read_body: BodyReader) -> APIRouter:
+def routes(experiments: Experiments, asked: Router, *, read_body: BodyReader) -> APIRouter:
     router = APIRouter(prefix="/experiments", tags=["experiments"])
     form = Depends(reads(ExperimentForm, read_body))
 
     @router.post("", responses=answers(ExperimentAnswer), openapi_extra=body(ExperimentForm))
-    async def create_experiment(wanted: Annotated[ExperimentForm, form]) -> Response:
+    async def create_experiment(
+        request: Request, wanted: Annotated[ExperimentForm, form]
+    ) -> Response:
         _check_strategies(wanted)
+        await _check_parameters(wanted, asked, request)
         try:
             made = await experiments.create(_create_request(wanted))
         except Invalid as failure:
@@ -257,6 +265,33 @@ def _check_strategies(wanted: ExperimentForm) -> None:
                 code="unknown_strategy",
                 param=param,
             )
+
+
+async def _check_parameters(wanted: ExperimentForm, router: Router, request: Request) -> None:
+    """
+    Have the router decide once as each arm would: what it refuses now it would refuse to callers.
+
+    Raises:
+        Invalid: a strategy does not take these parameters, or there is no such model.
+        Unavailable, TimedOut: the router is silent, or nothing that an arm needs is on.
+    """
+    for arm in ("control", "test"):
+        name = getattr(wanted, f"{arm}_strategy")
+        parameters = getattr(wanted, f"{arm}_parameters")
+        if not parameters and name not in _NEED_PARAMETERS:
+            continue
+        strategy = router_pb2.Strategy(name=name, parameters_json=_parameters(parameters))
+        ask = router_pb2.Ask(
+            request_id=context_of(request.scope).request_id,
+            tenant=caller_of(request.scope).tenant,
+            strategy=strategy,
+            body=body_of("Hello", 1),
+        )
+        try:
+            await router.decide(ask)
+        except (Invalid, NotFound) as failure:
+            param = f"{arm}_parameters"
+            raise Invalid(f"{param}: {failure.message}", code=failure.code, param=param) from None
 
 
 def _create_request(wanted: ExperimentForm) -> pb.CreateRequest:

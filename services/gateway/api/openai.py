@@ -13,6 +13,7 @@ from services.gateway.api.respond import send_json
 from services.gateway.api.stream import StreamAnswer
 from services.gateway.domain import options as names
 from services.gateway.domain.openai_wire import (
+    MAX_USER_CHARACTERS,
     ChatRequest,
     ModelChoice,
     choose_model,
@@ -45,7 +46,7 @@ class ChatCompletions:
         ask = router_pb2.Ask(
             request_id=context.request_id,
             tenant=caller_of(scope).tenant,
-            user_id=options.user_id or chat.user,
+            user_id=(options.user_id or chat.user)[:MAX_USER_CHARACTERS],
             model=choice.pinned,
             strategy=placement.strategy,
             body=raw,
@@ -100,4 +101,10 @@ def _check_experiment(choice: ModelChoice, user_id: str) -> None:
         )
     if not user_id:
         raise Invalid(names.NEEDS_USER, code="user_id_required", param=names.USER)
+    if len(user_id) > MAX_USER_CHARACTERS:  # cut, two users might become one
+        raise Invalid(
+            f"`user` must have at most {MAX_USER_CHARACTERS} characters to be assigned an arm.",
+            code="invalid_value",
+            param="user",
+        )
     check_text(user_id, names.USER)

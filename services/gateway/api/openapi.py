@@ -60,7 +60,7 @@ _CHAT_REQUEST = {
             },
         },
         "stream": {"type": ["boolean", "null"]},
-        "user": {"type": ["string", "null"], "maxLength": 256},
+        "user": {"type": ["string", "null"]},
     },
 }
 _EMBEDDING_REQUEST = {
@@ -70,7 +70,7 @@ _EMBEDDING_REQUEST = {
     "properties": {
         "model": {"type": "string", "maxLength": 200},
         "input": {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1}]},
-        "user": {"type": ["string", "null"], "maxLength": 256},
+        "user": {"type": ["string", "null"]},
     },
 }
 

@@ -57,6 +57,8 @@ def routes(router: Router, ready: Ready) -> APIRouter:
             media_type="application/json",
         )
 
+    for path, probe in (("/health", health), ("/livez", livez), ("/readyz", readyz)):
+        api.add_api_route(path, probe, methods=["HEAD"], include_in_schema=False)
     return api
 
 

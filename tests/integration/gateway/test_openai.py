@@ -92,6 +92,29 @@ async def test_headers_choose_and_tell(stack):
     assert answer.headers["x-request-id"] == answer.headers["request-id"] == ask.request_id
 
 
+async def test_a_long_user_is_cut_where_we_keep_it(stack):
+    await stack.client.post(CHAT, json={**HELLO, "user": "u" * 300})
+    chat = stack.router.asks[-1]
+    await stack.client.post(
+        "/v1/embeddings", json={"model": "acme/embed", "input": "a", "user": "u" * 300}
+    )
+    embedding = stack.router.asks[-1]
+
+    assert (chat.user_id, embedding.user_id) == ("u" * 100, "u" * 100)
+    assert orjson.loads(chat.body)["user"] == "u" * 300
+
+
+async def test_a_long_user_is_no_user_of_an_experiment(stack):
+    answer = await stack.client.post(
+        CHAT,
+        json={**HELLO, "user": "u" * 101},
+        headers={"x-optimizer-experiment-id": "1"},
+    )
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "user")
+    assert stack.router.asks == []
+
+
 async def test_the_model_may_name_the_strategy(stack):
     await stack.client.post(CHAT, json={**HELLO, "model": "auto:best"})
 

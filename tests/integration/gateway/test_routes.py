@@ -4,8 +4,10 @@ import asyncio
 
 import orjson
 import pytest
+from optimizer.router.v1 import router_pb2
 from structlog.testing import capture_logs
 
+from common.errors import Invalid, NotFound
 from services.gateway.api.openai import ChatCompletions
 from tests.gateway_fakes import a_stack
 
@@ -102,6 +104,7 @@ async def test_an_experiment_is_created(stack):
     "change",
     [
         {"name": ""},
+        {"name": " \t\n"},
         {"name": "n" * 201},
         {"name": None},
         {"sample_size": 0},
@@ -118,6 +121,54 @@ async def test_a_wrong_experiment_is_422(stack, change):
 
     assert answer.status_code == 422
     assert next(iter(change)) in answer.json()["detail"]
+
+
+FIXED = {"test_strategy": "fixed", "test_parameters": {"model": "acme/nothing"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "failure", "param"),
+    [
+        (FIXED, NotFound("there is no model acme/nothing"), "test_parameters"),
+        ({"test_strategy": "fixed"}, Invalid("fixed needs a model"), "test_parameters"),
+        ({"control_parameters": {"x": 1}}, Invalid("no parameter x"), "control_parameters"),
+    ],
+    ids=str,
+)
+async def test_an_arm_that_the_router_would_refuse_is_422(stack, change, failure, param):
+    stack.router.decision = failure
+
+    answer = await stack.client.post("/experiments", json={**EXPERIMENT, **change})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, failure.code)
+    assert answer.json()["detail"] == f"{param}: {failure.message}"
+    assert stack.experiments.made == []
+
+
+async def test_an_arm_that_the_router_takes_is_made(stack):
+    answer = await stack.client.post("/experiments", json={**EXPERIMENT, **FIXED})
+
+    assert answer.status_code == 200
+    [asked] = stack.router.asks
+    assert asked.strategy == router_pb2.Strategy(
+        name="fixed", parameters_json=b'{"model":"acme/nothing"}'
+    )
+
+
+async def test_while_the_router_is_silent_only_arms_that_need_no_check_are_made(own_stack):
+    await own_stack.router_server.stop()
+
+    fixed = await own_stack.client.post("/experiments", json={**EXPERIMENT, **FIXED})
+    plain = await own_stack.client.post("/experiments", json=EXPERIMENT)
+
+    assert (fixed.status_code, plain.status_code) == (503, 200)
+
+
+@pytest.mark.parametrize("path", ["/health", "/livez", "/readyz"])
+async def test_a_probe_may_ask_for_the_head_only(stack, path):
+    answer = await stack.client.head(path)
+
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 async def test_experiments_are_a_bare_list(stack):
