@@ -1,6 +1,8 @@
 """Serving chat completions: answer, or fail as asked."""
 
 import time
+import zlib
+from functools import cache
 from typing import NoReturn
 
 from common.ids import new_id
@@ -10,13 +12,15 @@ from sandbox.call import Call
 from sandbox.faults import INSTEAD, Fault, Faults
 from sandbox.http import Exchange
 from sandbox.plain import send_plain
-from sandbox.refusal import Refusal
-from sandbox.request import chat_request
+from sandbox.refusal import Refusal, bad, too_long
+from sandbox.request import ChatRequest, chat_request
 from sandbox.settings import SandboxSettings
 from sandbox.streaming import send_stream
 
 _TOO_MANY = 429
 _DEFAULT_RETRY_AFTER_S = 1
+_BOMB_MEGABYTES = 96  # unpacked
+_GZIP = 31  # zlib's word for it
 _OF_STATUS: dict[int, tuple[str, str | None]] = {
     400: ("invalid_request_error", None),
     401: ("invalid_request_error", "invalid_api_key"),
@@ -42,6 +46,7 @@ class Chat:
         """
         request = chat_request(await exchange.body())
         fault = self._faults.find(request.model.name, request.messages)
+        _check_prefill(request, fault)
         reply = _as_faulty(reply_to(request, seed=self._seed), fault)
         call = Call(
             exchange,
@@ -79,8 +84,12 @@ class Chat:
         elif fault.kind == "redirect":
             headers = [(b"location", b"/v1/elsewhere/chat/completions")]
             await exchange.answer(b"", status=307, headers=headers)
+        elif fault.kind == "gzip_bomb":
+            kind = b"text/event-stream" if call.request.streamed else b"application/json"
+            headers = [(b"content-encoding", b"gzip")]
+            await exchange.answer(_bomb(), kind=kind, headers=headers)
         else:
-            _refuse(fault)
+            _refuse(fault, call.request)
 
 
 def _as_faulty(reply: Reply, fault: Fault | None) -> Reply:
@@ -98,7 +107,23 @@ def _as_faulty(reply: Reply, fault: Fault | None) -> Reply:
     )
 
 
-def _refuse(fault: Fault) -> NoReturn:
+def _check_prefill(request: ChatRequest, fault: Fault | None) -> None:
+    if fault is not None and fault.kind == "refuses_prefill":
+        last = len(request.messages) - 1
+        if request.messages[last]["role"] == "assistant":
+            raise bad(f"messages[{last}]", "this model does not go on from an answer begun")
+
+
+@cache
+def _bomb() -> bytes:
+    packer, blanks = zlib.compressobj(1, wbits=_GZIP), b" " * (1024 * 1024)
+    packed = [packer.compress(blanks) for _ in range(_BOMB_MEGABYTES)]
+    return b"".join(packed) + packer.flush()
+
+
+def _refuse(fault: Fault, request: ChatRequest) -> NoReturn:
+    if fault.kind == "context_length":
+        raise too_long(request.input_tokens, request.input_tokens - 1)
     if fault.kind == "content_policy":
         raise Refusal(
             400,

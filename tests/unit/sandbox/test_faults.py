@@ -27,6 +27,7 @@ def events_of(body):
         ("status=503,retry_after=0.5", (503, None, "0.5")),
         ("unauthorized", (401, "invalid_api_key", None)),
         ("content_policy", (400, "content_policy_violation", None)),
+        ("context_length", (400, "context_length_exceeded", None)),
         ("insufficient_quota", (429, "insufficient_quota", None)),
     ],
 )
@@ -166,6 +167,30 @@ async def test_a_redirect_may_tempt(sandbox):
     status, headers, _ = await sandbox.ask("x [[fault:redirect]]")
 
     assert (307, "/v1/elsewhere/chat/completions") == (status, headers["location"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_may_be_far_larger_than_it_looks(sandbox, stream):
+    url = f"{sandbox.url}/v1/chat/completions"
+    body = {"model": "small", "stream": stream}
+    body["messages"] = [{"role": "user", "content": "x [[fault:gzip_bomb]]"}]
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        answer = await session.post(url, json=body)
+        packed = await answer.read()
+
+    assert ("gzip", True) == (answer.headers["content-encoding"], len(packed) < 1_000_000)
+    assert 96 * 1024 * 1024 == int.from_bytes(packed[-4:], "little")  # its size unpacked
+
+
+async def test_an_answer_begun_may_be_refused(sandbox):
+    begun = [
+        {"role": "user", "content": "x [[fault:refuses_prefill]]"},
+        {"role": "assistant", "content": "It is"},
+    ]
+    refused, _, _ = await sandbox.ask("", messages=begun)
+    answered, _, _ = await sandbox.ask("", messages=begun[:1])
+
+    assert (400, 200) == (refused, answered)
 
 
 async def test_choices_may_be_empty(sandbox):
