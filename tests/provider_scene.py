@@ -24,9 +24,10 @@ class Scene:
 
     def __init__(self, first, second, **options):
         self.first, self.second = first, second
+        timeouts = options.pop("timeouts", QUICK)
         providers = {
-            "acme": a_provider("acme", base_url=first.url, timeouts=QUICK),
-            "beta": a_provider("beta", base_url=second.url, timeouts=QUICK),
+            "acme": a_provider("acme", base_url=first.url, timeouts=timeouts),
+            "beta": a_provider("beta", base_url=second.url, timeouts=timeouts),
         }
         catalog = a_catalog(LARGE, SMALL, BIG, providers=providers)
         self.client = ProviderClient(lambda: catalog, key_of=lambda _: "secret")

@@ -109,6 +109,16 @@ def begins(*chunks: Any, then: Script) -> Script:
     return script
 
 
+def then(*scripts: Script) -> Script:
+    """Do one after another."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for each in scripts:
+            await each(reader, writer)
+
+    return script
+
+
 async def resets(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 

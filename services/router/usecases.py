@@ -267,6 +267,10 @@ class Routing:
                 decision=decision,
                 baseline=self.catalog.baseline_price(),
                 ttft_ms=served.ttft_ms,
+                fallbacks=served.fallbacks,
+            )
+            answer = replace(  # another one may have gone on where the first broke off
+                answer, provider=served.answered.provider, model=served.answered.name
             )
             ended = _ended(answer, closed, served.provider_ms)
             await outlet.put(replace(ended, tail=served.tail))

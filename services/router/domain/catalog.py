@@ -14,6 +14,7 @@ class Timeouts:
     first_token_s: float = 30
     idle_s: float = 30  # between two pieces of a stream
     total_s: float = 600
+    failover_s: float = 10  # without a first word for so long, the next candidate is asked as well
 
 
 @dataclass(frozen=True, slots=True)

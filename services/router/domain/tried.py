@@ -25,6 +25,11 @@ class Tried:
         """Whether anybody may have been paid: then the caller's retry may pay twice."""
         return any(f.maybe_billed or f.doubtful or f.usage is not None for _, f in self.failures)
 
+    @property
+    def accepted(self) -> bool:
+        """Whether somebody took the request as it is, and began to answer it."""
+        return any(f.kind == "truncated" for _, f in self.failures)
+
     def fallbacks(self, answered: Model) -> int:
         """Count the other models that failed before *answered* did not."""
         return len({m.name for m, _ in self.failures} - {answered.name})

@@ -20,10 +20,10 @@ from services.router.domain.provider_failure import (
     PROVIDER_WIDE,
     ProviderFailure,
 )
-from services.router.providers.metrics import BREAKER
+from services.router.providers.metrics import BREAKER, OUT_OF_ROTATION
 
 FAILURES_TO_OPEN = 5
-REST_S = 20.0  # an outage that ends is noticed within this, and the first choice used again
+REST_S = 15.0  # an outage that ends is noticed within 30 s, by a trial that hangs for 10 s too
 REFUSED_REST_S = 300.0  # a key or an account does not mend itself by the minute
 LONGEST_RATE_REST_S = 60.0
 PROBE_S = 60.0  # a trial that never reports back does not block the next one for ever
@@ -81,6 +81,9 @@ class Breakers:
         if was == OPENED:  # it was asked all the same, for want of another
             state.context.set_state(ClosedState())
         self._after(model, state)
+        if self._providers.pop(model.provider, None) is not None:
+            OUT_OF_ROTATION.labels(model.provider).set(0)
+            log.info("provider_back", provider=model.provider)
         if was != CLOSED:
             log.info("model_back", model=model.name)
 
@@ -107,6 +110,7 @@ class Breakers:
 
     def _rest_provider(self, model: Model, failure: ProviderFailure) -> None:
         self._providers[model.provider] = self.now() + REFUSED_REST_S
+        OUT_OF_ROTATION.labels(model.provider).set(1)
         log.error(
             "provider_out_of_rotation",
             provider=model.provider,

@@ -10,7 +10,7 @@ from uuid import UUID
 import aiohttp
 
 from common.errors import Invalid
-from services.router.domain.catalog import Catalog, Model, Provider
+from services.router.domain.catalog import Catalog, Model, Provider, Timeouts
 from services.router.domain.provider_failure import ProviderFailure, failure_in_band
 from services.router.domain.reply import Naming, Reply
 from services.router.providers.adapter import Call, Wire
@@ -63,6 +63,11 @@ class ProviderClient:
         if self._session is not None:
             await self._session.close()
 
+    def timeouts(self, model: Model) -> Timeouts:
+        """Return the limits of the provider of *model*, of this moment."""
+        provider = self._catalog().providers.get(model.provider)
+        return provider.timeouts if provider else Timeouts()
+
     def prepare(self, model: Model, body: Mapping[str, Any], *, streamed: bool) -> Call:
         """
         Write *body* for the provider of *model*. Nothing is sent.
@@ -96,13 +101,17 @@ class ProviderClient:
         Raises:
             ProviderFailure: no answer came of it.
         """
-        end = min(deadline, time.monotonic() + call.provider.timeouts.total_s)
+        times = call.provider.timeouts
+        end = min(deadline, time.monotonic() + times.total_s)
         response = await send(
             self._open(), call, attempt_id, timeout_s=max(end - time.monotonic(), 0)
         )
         try:
             data = await read_all(
-                response, most_bytes=MOST_BODY_BYTES, timeout_s=max(end - time.monotonic(), 0)
+                response,
+                most_bytes=MOST_BODY_BYTES,
+                timeout_s=max(end - time.monotonic(), 0),
+                idle_s=times.idle_s,
             )
         except BaseException:
             response.close()

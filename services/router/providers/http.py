@@ -78,9 +78,21 @@ async def send(
     raise failure_of_status(response.status, said, retry_after_s=_retry_after_s(response, said))
 
 
-async def read_all(response: aiohttp.ClientResponse, *, most_bytes: int, timeout_s: float) -> bytes:
+async def read_all(
+    response: aiohttp.ClientResponse,
+    *,
+    most_bytes: int,
+    timeout_s: float,
+    idle_s: float | None = None,
+) -> bytes:
     """
     Read a body of at most *most_bytes*, counted after decompression.
+
+    Args:
+        response: Open.
+        most_bytes: Of the body.
+        timeout_s: For all of it.
+        idle_s: Between two pieces of it; None: only *timeout_s* counts.
 
     Raises:
         ProviderFailure: it is larger, broke off, or took too long.
@@ -88,12 +100,17 @@ async def read_all(response: aiohttp.ClientResponse, *, most_bytes: int, timeout
     parts: list[bytes] = []
     size = 0
     async with _translated(what="answer cut", kind="truncated"), asyncio.timeout(timeout_s):
-        while data := await response.content.readany():
+        while data := await _next_piece(response, idle_s):
             parts.append(data)
             size += len(data)
             if size > most_bytes:
                 raise ProviderFailure("garbage", "answer too large", maybe_billed=True)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _next_piece(response: aiohttp.ClientResponse, idle_s: float | None) -> bytes:
+    async with asyncio.timeout(idle_s):
+        return await response.content.readany()
 
 
 async def read_some(response: aiohttp.ClientResponse) -> bytes:

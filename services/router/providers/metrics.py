@@ -19,6 +19,16 @@ FIRST_TOKEN = Histogram(
     ["provider", "model"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40),
 )
+REPEATS = Counter(
+    "optimizer_upstream_repeats_total",
+    "Wishes to ask a provider again, by what the retry budget said: granted, refused",
+    ["provider", "verdict"],
+)
+OUT_OF_ROTATION = Gauge(
+    "optimizer_provider_out_of_rotation",
+    "1: the provider refuses our key or our account, so it is not asked; needs a person",
+    ["provider"],
+)
 BREAKER = Gauge(
     "optimizer_breaker_state",
     "0: in use; 1: one call is trying it out; 2: left alone",

@@ -100,6 +100,9 @@ def reply_of(parsed: Any, raw: bytes | None, naming: Naming) -> Reply:
         )
     word = parsed.get("model")
     answered = naming.answered(word if isinstance(word, str) else "")
+    if parsed.get("usage") is not None and usage is None:  # absurd: nobody is to read it
+        del parsed["usage"]
+        raw = None
     if raw is None or word != answered.name:
         parsed["model"] = answered.name
         raw = _written(parsed, usage_known=usage is not None)

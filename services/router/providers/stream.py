@@ -29,6 +29,8 @@ class StreamFacts:
     finish_reason: str = ""  # of the first choice that finished
     written_bytes: int = 0
     pieces: int = 0  # chunks with content
+    said: list[str] = field(default_factory=list)  # the text, while there is nothing but text
+    only_text: bool = True  # of one choice
 
 
 @dataclass(slots=True)
@@ -140,6 +142,7 @@ class ChunkNormaliser:
             changed |= self._shape(choice)
             finishes |= choice["finish_reason"] is not None
             says |= self._measure(choice["delta"])
+            self._remember(choice)
         if not (finishes or says) and self.finished:
             return  # an empty word after the end
         if raw is None or changed:
@@ -193,6 +196,16 @@ class ChunkNormaliser:
             self.facts.written_bytes += written
             self.facts.pieces += 1
         return written > 0
+
+    def _remember(self, choice: dict[str, Any]) -> None:
+        facts = self.facts
+        for key, value in choice["delta"].items():
+            if not value or key == "role":
+                continue
+            if key == "content" and isinstance(value, str) and not choice.get("index"):
+                facts.said.append(value)
+            else:
+                facts.only_text = False
 
     def _split(self, chunk: dict[str, Any], choices: list[dict[str, Any]]) -> None:
         """Let the content go, hold the ends: content that follows must not overtake content."""

@@ -58,6 +58,8 @@ class UpstreamStream:
         self._timer: asyncio.Timeout | None = None
         self._bytes = 0
         self._over = False
+        self._begun = False  # something has left
+        self._broken: ProviderFailure | None = None  # raised once all that came before has left
         self.tail: list[bytes] = []
 
     @property
@@ -84,11 +86,19 @@ class UpstreamStream:
         Raises:
             ProviderFailure: it ended badly. What is known of usage is in `facts`.
         """
+        if self._broken is not None:
+            raise self._broken
         try:
             while not self._over:
                 await self._advance()
-                if self._normaliser.has_content and (batch := self._normaliser.take()):
+                if batch := self._take_ready():
                     return batch
+        except ProviderFailure as failure:
+            self.close()
+            if self._begun and (batch := self._take_ready()):
+                self._broken = failure
+                return batch
+            raise
         except BaseException:
             self.close()
             raise
@@ -97,6 +107,11 @@ class UpstreamStream:
     def close(self) -> None:
         """Hang up."""
         self._response.close()
+
+    def _take_ready(self) -> list[bytes]:
+        batch = self._normaliser.take() if self._normaliser.has_content else []
+        self._begun = self._begun or bool(batch)
+        return batch
 
     async def _advance(self) -> None:
         if packet := await self._packet():

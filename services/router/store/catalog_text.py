@@ -190,7 +190,7 @@ def _timeouts(section: Section | None) -> Timeouts:
                 name, low=0.001, high=MOST_SECONDS, default=getattr(default, f"{name}_s")
             )
         )
-        for name in ("connect", "first_token", "idle", "total")
+        for name in ("connect", "first_token", "idle", "total", "failover")
     }
     section.finish()
     return Timeouts(**{f"{name}_s": value for name, value in seconds.items()})

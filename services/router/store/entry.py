@@ -228,8 +228,8 @@ class Entry:
                 once led to the answer.
             cache_hit: Nothing was called: it cost 0, whatever the answer cost once.
             usage: Only for a hit or a shared answer: the tokens of the answer that was given.
-            provider: Of the answer; default: the last attempt's.
-            model: Of the answer; default: the last attempt's.
+            provider: Of the answer; default: that of the attempt that answered, else of the last.
+            model: Likewise.
             baseline: Price of the model that savings are measured against.
             fallbacks: Default: how many other models failed before.
             latency_ms: Default: since the entry was made.
@@ -250,7 +250,7 @@ class Entry:
             fallbacks=fallbacks,
             latency_ms=latency_ms,
         )
-        last = self._settled[-1] if self._settled else None
+        last = self._answer() or (self._settled[-1] if self._settled else None)
         details: Mapping[str, Any] = decision.explanation if decision else {}
         closed_row = Row(
             kind=Kind.CLOSED,
@@ -290,7 +290,7 @@ class Entry:
         latency_ms: float | None,
     ) -> Closed:
         cost, pricing = (0, "cached") if cache_hit else total(self._settled)
-        answer = next((r for r in reversed(self._settled) if r.outcome != "failed"), None)
+        answer = self._answer()
         served = usage or (_usage_of([answer]) if answer else None)
         failed = {r.model for r in self._settled if r.outcome in ("failed", "unknown")}
         return Closed(
@@ -304,6 +304,16 @@ class Entry:
             if latency_ms is None
             else clean_ms(latency_ms) or 0,
         )
+
+    def _answer(self) -> Row | None:
+        """
+        Return the attempt that was answered with; None if none was.
+
+        It need not be the last one settled: one that it overtook is called off after it.
+        """
+        answers = [row for row in self._settled if row.outcome == "ok"]
+        others = [row for row in self._settled if row.outcome != "failed"]
+        return next(reversed(answers or others), None)
 
     async def _flush(self, row: Row) -> None:
         """Make *row* durable, with what waits. What cannot be recorded goes on waiting."""

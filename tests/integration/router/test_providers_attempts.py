@@ -1,6 +1,7 @@
 """The first candidate that answers, against providers that fail in every way; and the ledger."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.scripted_provider import (
     hangs,
     resets,
     scripted_provider,
+    then,
 )
 
 
@@ -95,12 +97,34 @@ async def test_an_answer_that_was_paid_and_is_none_keeps_its_price(scene):
     assert (scene.settled[0].input_tokens, scene.settled[0].output_tokens) == (7, 3)
 
 
-async def test_a_short_rate_limit_is_waited_out_when_there_is_nobody_else(scene):
+@pytest.mark.parametrize("others", [[], [SMALL]])
+async def test_a_short_rate_limit_is_waited_out(scene, others):
     scene.first.plays(answers({}, status=429, **{"Retry-After": "0.05"}), answers(a_completion()))
 
-    served = await scene.answer(LARGE)
+    began = time.monotonic()
+    served = await scene.answer(LARGE, *others)
 
     assert served.answered is LARGE
+    assert time.monotonic() - began > 0.05
+    assert scene.outcomes == [("acme/large", "failed"), ("acme/large", "ok")]
+
+
+async def test_a_short_rate_limit_is_waited_out_once_only(scene):
+    scene.first.plays(answers({}, status=429, **{"Retry-After": "0.05"}))
+
+    served = await scene.answer()
+
+    assert served.answered is SMALL
+    assert len(scene.first.received) == 2
+
+
+async def test_a_long_rate_limit_is_not_waited_out(scene):
+    scene.first.plays(answers({}, status=429, **{"Retry-After": "3"}))
+
+    served = await scene.answer()
+
+    assert served.answered is SMALL
+    assert len(scene.first.received) == 1
 
 
 async def test_all_failed_names_what_was_tried_and_whether_it_was_billed(scene):
@@ -136,6 +160,28 @@ async def test_what_the_caller_must_mend_is_not_asked_twice(scene):
     assert (caught.value.param, caught.value.code) == ("top_p", "bad_value")
     assert scene.second.received == []
     assert scene.outcomes == [("acme/large", "failed")]
+
+
+async def test_who_began_to_answer_shows_that_the_request_is_right(scene):
+    promises_more = {"Content-Length": "999"}
+    scene.first.plays(then(answers(b"{", **promises_more), resets))
+    scene.second.plays(answers({}, status=400), answers(a_completion(model="big")))
+
+    served = await scene.answer(LARGE, SMALL, BIG)
+
+    assert served.answered is BIG
+    assert scene.outcomes == [
+        ("acme/large", "unknown"), ("beta/small", "failed"), ("beta/big", "ok"),
+    ]  # fmt: skip
+
+
+async def test_what_no_call_can_have_used_is_counted_and_flagged(scene):
+    absurd = {"prompt_tokens": 7, "completion_tokens": 8 * LARGE.context_tokens + 1}
+    scene.first.plays(answers(a_completion("x" * 40, usage=absurd)))
+
+    served = await scene.answer()
+
+    assert (served.usage.output_tokens, served.usage.estimated) == (10, True)
 
 
 async def test_what_does_not_fit_goes_to_a_larger_context_only(scene):

