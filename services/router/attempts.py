@@ -204,7 +204,7 @@ class Candidates:
         wait_s = 0.0
         if failure.kind == "rate_limited" and failure.retry_after_s is not None:
             wait_s = failure.retry_after_s
-        elif not failure.worth_one_retry:
+        elif not (failure.worth_one_retry and self._breakers.trusts(model)):
             return False
         if way.caller.gone or wait_s > min(LONGEST_WAIT_S, way.left_s - NO_TIME_S):
             return False

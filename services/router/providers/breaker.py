@@ -74,6 +74,10 @@ class Breakers:
         self._show(model, 1)
         return True
 
+    def trusts(self, model: Model) -> bool:
+        """Return whether *model* is in use as ever: neither left alone nor being tried out."""
+        return bool(self._state(model).context.state == CLOSED)
+
     def succeeded(self, model: Model) -> None:
         state = self._state(model)
         was = state.context.state

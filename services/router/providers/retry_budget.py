@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from services.router.providers.metrics import REPEATS
 
 RATIO = 0.3  # of the calls: a provider sees at most 1.3 times what is asked of it
-FREE = 10  # in a window, whatever was asked: a quiet deployment may retry too
+FREE = 5  # in a window, whatever was asked: a quiet deployment may retry too
 WINDOW_S = 60.0
 _SLICES = 12
 

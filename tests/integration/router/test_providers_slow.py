@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from common.errors import AllFailed
 from services.router.domain.catalog import Timeouts
 from services.router.domain.entries import Kind
 from tests.provider_scene import BIG, LARGE, SMALL, Scene
@@ -103,5 +104,15 @@ async def test_a_provider_that_stumbles_is_asked_at_most_1_3_times_as_often(scen
 
     repeated = len(scene.first.received) - calls
     assert repeated == 30
-    assert {LARGE, SMALL, BIG} >= {s.answered for s in served}
     assert [s.outcome for s in served] == ["ok"] * calls
+
+
+async def test_a_provider_that_is_down_is_not_asked_twice_for_each_call(scene):
+    calls = 20
+    scene.first.plays(answers({}, status=500))
+
+    for _ in range(calls):
+        with pytest.raises(AllFailed):
+            await scene.answer(LARGE)
+
+    assert calls < len(scene.first.received) <= 1.3 * calls
