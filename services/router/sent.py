@@ -16,8 +16,6 @@ from services.router.providers.metrics import ATTEMPTS, DURATION
 from services.router.providers.stream import StreamFacts
 from services.router.store.entry import Attempt, Entry
 
-BEYOND_CONTEXT = 8  # times the declared context: it may be declared too small, not that much
-
 log = structlog.get_logger()
 
 
@@ -41,9 +39,7 @@ class Sent:
 
     def answered(self, reply: Reply, *, caller_gone: bool) -> Usage:
         """Settle a plain answer; return what it used."""
-        usage = self._believable(reply.usage, reply.answered) or estimated_usage(
-            self.ask.body, written_bytes=reply.written_bytes
-        )
+        usage = reply.usage or estimated_usage(self.ask.body, written_bytes=reply.written_bytes)
         self._settle(
             "cancelled" if caller_gone else "ok",
             usage=usage,
@@ -56,12 +52,11 @@ class Sent:
 
     def streamed(self, facts: StreamFacts, naming: Naming, *, caller_gone: bool) -> Usage:
         """Settle a stream that came to its end; return what it used."""
-        answered = naming.answered(facts.answered_word)
-        usage = self._believable(facts.usage, answered) or self._counted(facts)
+        usage = facts.usage or self._counted(facts)
         self._settle(
             "cancelled" if caller_gone else "ok",
             usage=usage,
-            answered=answered,
+            answered=naming.answered(facts.answered_word),
             response_id=facts.response_id,
         )
         self._count("ok")
@@ -106,20 +101,6 @@ class Sent:
         self._count("cancelled")
         self.breakers.undecided(self.model)
         return usage
-
-    def _believable(self, usage: Usage | None, answered: Model) -> Usage | None:
-        """Return *usage*; None if no call to that model can have used as much."""
-        most = BEYOND_CONTEXT * answered.context_tokens
-        if usage is None or max(usage.input_tokens, usage.output_tokens) <= most:
-            return usage
-        log.warning(
-            "absurd_usage",
-            attempt_id=str(self.attempt.attempt_id),
-            model=answered.name,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-        )
-        return None
 
     def _known(self, facts: StreamFacts) -> Usage:
         """Return what a stream used that broke off: what was told, and at least what arrived."""

@@ -13,16 +13,28 @@ MOST_TOKENS = (
     100_000_000  # more than any model reads or writes in one call: a figure above is absurd
 )
 
+BEYOND_CONTEXT = 8  # times the declared context: it may be declared too small, not that much
 
-def openai_usage(found: Any) -> Usage | None:
-    """Read an OpenAI usage object; None when it is missing or makes no sense."""
+
+def openai_usage(found: Any, *, context_tokens: int | None = None) -> Usage | None:
+    """
+    Read an OpenAI usage object; None when it is missing or makes no sense.
+
+    Args:
+        found: May be anything.
+        context_tokens: Of the model, as declared; no call uses a multiple of it.
+    """
     if not isinstance(found, dict):
         return None
     details = found.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     if cached is None:
         cached = found.get("prompt_cache_hit_tokens")  # DeepSeek's word for it
-    return sound_usage(found.get("prompt_tokens"), found.get("completion_tokens"), cached)
+    usage = sound_usage(found.get("prompt_tokens"), found.get("completion_tokens"), cached)
+    if usage is None or context_tokens is None:
+        return usage
+    most = BEYOND_CONTEXT * context_tokens
+    return usage if max(usage.input_tokens, usage.output_tokens) <= most else None
 
 
 def sound_usage(read: Any, written: Any, cached: Any = 0) -> Usage | None:

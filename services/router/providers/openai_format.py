@@ -85,7 +85,9 @@ def reply_of(parsed: Any, raw: bytes | None, naming: Naming) -> Reply:
         raise failure
     if not isinstance(parsed, dict):
         raise ProviderFailure("garbage", "unintelligible answer", maybe_billed=True)
-    usage = openai_usage(parsed.get("usage"))
+    word = parsed.get("model")
+    answered = naming.answered(word if isinstance(word, str) else "")
+    usage = openai_usage(parsed.get("usage"), context_tokens=answered.context_tokens)
     identifier = parsed.get("id")
     response_id = identifier if isinstance(identifier, str) else ""
     choices: Any = parsed.get("choices")
@@ -98,8 +100,6 @@ def reply_of(parsed: Any, raw: bytes | None, naming: Naming) -> Reply:
             usage=usage,
             response_id=response_id,
         )
-    word = parsed.get("model")
-    answered = naming.answered(word if isinstance(word, str) else "")
     if parsed.get("usage") is not None and usage is None:  # absurd: nobody is to read it
         del parsed["usage"]
         raw = None

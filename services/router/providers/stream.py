@@ -126,13 +126,17 @@ class ChunkNormaliser:
         told = found
         if found is None and isinstance(groq := chunk.get("x_groq"), dict):
             told = groq.get("usage")
-        if isinstance(told, dict) and (usage := openai_usage(told)):
+        if isinstance(told, dict) and (usage := self._read_usage(told)):
             self.facts.usage = usage
             self._usage_chunk = {**chunk, "choices": [], "usage": told}
         if "usage" in chunk and (found is not None or not self.wants_usage):
             del chunk["usage"]
             return True
         return False
+
+    def _read_usage(self, told: dict[str, Any]) -> Usage | None:
+        model = self.naming.answered(self.facts.answered_word)
+        return openai_usage(told, context_tokens=model.context_tokens)
 
     def _add_choices(self, chunk: dict[str, Any], choices: list[Any], raw: bytes | None) -> None:
         changed = finishes = says = False

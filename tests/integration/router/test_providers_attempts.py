@@ -1,6 +1,7 @@
 """The first candidate that answers, against providers that fail in every way; and the ledger."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -182,6 +183,7 @@ async def test_what_no_call_can_have_used_is_counted_and_flagged(scene):
     served = await scene.answer()
 
     assert (served.usage.output_tokens, served.usage.estimated) == (10, True)
+    assert "usage" not in json.loads(served.body)
 
 
 async def test_what_does_not_fit_goes_to_a_larger_context_only(scene):
