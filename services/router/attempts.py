@@ -149,12 +149,18 @@ class Candidates:
         return self._turn(way, candidate, attempt) if candidate else None
 
     def _turn_beside(self, way: Round, attempt: Try[T]) -> Turn[T] | None:
-        """Let the next one try as well; at the same slow provider only within its budget."""
+        """
+        Let the next one try as well.
+
+        At the provider that is slow this is a repeat, unless the slow model is known to be the one
+        that fails.
+        """
         upcoming = way.upcoming()
         if upcoming is None or way.caller.gone:
             return None
         provider = upcoming.model.provider
-        if provider in way.slow_providers and not self._budget.take(provider):
+        trusted = [m for m in way.slow_models if self._breakers.trusts(m)]
+        if any(m.provider == provider for m in trusted) and not self._budget.take(provider):
             return None
         candidate = way.next_candidate()
         return self._turn(way, candidate, attempt) if candidate else None

@@ -16,6 +16,8 @@ from common.errors import Failure
 T = TypeVar("T")
 
 MOST_SIDE_BY_SIDE = 2
+LEAST_WAIT_S = 0.01
+ASK_AGAIN_RATIO = 0.25  # of the patience: nobody else was to be asked now, but may be soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,8 @@ class Turn(Generic[T]):
 
     Args:
         work: Not begun. What it raises ends the race, once nobody else is under way.
-        patience_s: After so long another turn is begun beside it; None: never.
-        on_slow: Called when that happens.
+        patience_s: After so long another turn is to be begun beside it; None: never.
+        on_slow: Called when it was that long, once.
     """
 
     work: Coroutine[Any, Any, T | None]
@@ -39,6 +41,7 @@ class _Running(Generic[T]):
     task: asyncio.Task[T | None]
     turn: Turn[T]
     impatient_at: float  # on time.monotonic
+    slow: bool = False
 
 
 class Race(Generic[T]):
@@ -106,9 +109,12 @@ class Race(Generic[T]):
 
     async def _ask_another(self) -> None:
         slow = self._running[-1]
-        slow.impatient_at = float("inf")
-        slow.turn.on_slow()
+        if not slow.slow:
+            slow.slow = True
+            slow.turn.on_slow()
         if (turn := self._beside()) is None:
+            wait_s = (slow.turn.patience_s or 0) * ASK_AGAIN_RATIO
+            slow.impatient_at = time.monotonic() + max(wait_s, LEAST_WAIT_S)
             return
         if len(self._running) == MOST_SIDE_BY_SIDE:
             await self._end([self._running.pop(0)])

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from services.router.background import Caller
+from services.router.domain.catalog import Model
 from services.router.domain.decision import Candidate, Decision
 from services.router.domain.provider_failure import ProviderFailure
 from services.router.domain.request import Ask
@@ -26,7 +27,7 @@ class Round:
     breakers: Breakers
     tried: Tried = field(default_factory=Tried)
     slow: dict[str, ProviderFailure] = field(default_factory=dict)  # by model
-    slow_providers: set[str] = field(default_factory=set)
+    slow_models: list[Model] = field(default_factory=list)
     decided: bool = False  # somebody has answered: what is still under way comes too late
     provider_ms: float = 0
     _next: int = 0
@@ -72,5 +73,5 @@ class Round:
         """Take note that somebody else is asked as well; whoever answers first wins."""
         failure = ProviderFailure("timed_out", "slow", maybe_billed=True)
         self.slow[candidate.model.name] = failure
-        self.slow_providers.add(candidate.model.provider)
+        self.slow_models.append(candidate.model)
         self.tried.add(candidate.model, failure)

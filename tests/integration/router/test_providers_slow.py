@@ -8,6 +8,7 @@ import pytest
 from common.errors import AllFailed
 from services.router.domain.catalog import Timeouts
 from services.router.domain.entries import Kind
+from services.router.providers.retry_budget import RetryBudget
 from tests.provider_scene import BIG, LARGE, SMALL, Scene
 from tests.scripted_provider import (
     a_completion,
@@ -93,6 +94,33 @@ async def test_one_that_keeps_hanging_is_left_alone(scene):
 
     assert len(scene.first.received) == 2
     assert time.monotonic() - began < SLOW_AFTER_S
+
+
+async def test_where_one_model_hangs_its_provider_is_asked_again_within_its_budget(scene):
+    scene.candidates._budget = RetryBudget(free=1, ratio=0)
+    scene.second.plays(*[hangs] * 2, answers(a_completion(model="small")))
+
+    answered, late = await asyncio.wait(
+        [asyncio.create_task(scene.answer(BIG, SMALL, within_s=0.8)) for _ in range(2)],
+        timeout=4 * SLOW_AFTER_S,
+    )
+
+    assert [SMALL] == [task.result().answered for task in answered]
+    (late_one,) = late
+    assert (await late_one).answered is SMALL  # when its share of the time was over
+
+
+async def test_many_that_hang_at_once_are_all_answered_soon(scene):
+    calls = 10
+    scene.candidates._budget = RetryBudget(free=2, ratio=0)
+    scene.breakers.failures_to_open = 2
+    scene.second.plays(*[hangs] * calls, answers(a_completion(model="small")))
+
+    began = time.monotonic()
+    served = await asyncio.gather(*(scene.answer(BIG, SMALL) for _ in range(calls)))
+
+    assert [SMALL] * calls == [s.answered for s in served]
+    assert time.monotonic() - began < 1  # half of the time they had is 2.5 s
 
 
 async def test_a_provider_that_stumbles_is_asked_at_most_1_3_times_as_often(scene):

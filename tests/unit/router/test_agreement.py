@@ -2,6 +2,8 @@
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.router.agreement import Agreement, Disagreement
 
@@ -39,6 +41,31 @@ def test_only_what_is_new_is_let_through(pieces, expected):
 def test_another_answer_is_never_let_through(pieces):
     with pytest.raises(Disagreement):
         Agreement("one two ", "first").beyond([a_chunk(piece) for piece in pieces])
+
+
+@given(text=st.text(), cut=st.integers(0, 50), data=st.data())
+def test_however_it_comes_in_pieces_nothing_is_lost_and_nothing_said_twice(text, cut, data):
+    said, pieces, rest = text[:cut], [], text
+    while rest:
+        size = data.draw(st.integers(1, len(rest)))
+        pieces, rest = [*pieces, rest[:size]], rest[size:]
+    agreement = Agreement(said, "first")
+
+    told = agreement.beyond([a_chunk(piece) for piece in pieces])
+
+    assert text == said + "".join(texts(told))
+
+
+@given(said=st.text("ab", min_size=1), text=st.text("ab"))
+def test_only_the_same_beginning_agrees(said, text):
+    agreement = Agreement(said, "first")
+    try:
+        agreement.beyond([a_chunk(letter) for letter in text])
+        agrees = agreement.complete
+    except Disagreement:
+        agrees = False
+
+    assert text.startswith(said) == agrees
 
 
 def test_something_else_than_text_is_another_answer():

@@ -14,7 +14,7 @@ providers:
     wire: openai
     base_url: https://api.acme.example/v1/
     api_key_env: ACME_API_KEY
-    timeouts_s: {connect: 1.5, total: 60}
+    timeouts_s: {connect: 1.5, total: 60, failover: 5}
   - name: local
     wire: openai
     base_url: ${LOCAL_URL}
@@ -64,7 +64,7 @@ def test_a_catalog_says_what_its_file_says():
         large.price.output,
     )
     assert not small.enabled
-    assert Timeouts(connect_s=1.5, total_s=60) == catalog.providers["acme"].timeouts
+    assert Timeouts(connect_s=1.5, total_s=60, failover_s=5) == catalog.providers["acme"].timeouts
     assert "https://api.acme.example/v1" == catalog.providers["acme"].base_url
     assert ("cheapest", "acme/large", "economy") == (
         catalog.default_strategy,

@@ -75,6 +75,19 @@ async def test_of_two_slow_ones_the_older_makes_room_for_a_third():
     assert [0, 1] == course.called_off
 
 
+async def test_who_may_not_be_asked_now_is_asked_a_little_later():
+    course = Course((SLOW, "a"), (QUICK, "b"))
+    refusals = [None, None]
+    race = Race(
+        first=course.next,
+        beside=lambda: refusals.pop() if refusals else course.next(),
+        discard=course.discarded.append,
+    )
+
+    assert "b" == await race.run()
+    assert [0] == course.slow
+
+
 async def test_a_slow_one_is_waited_for_when_the_others_fail():
     course = Course((0.2, "a"), (QUICK, None))
 
