@@ -13,7 +13,7 @@ from tests.e2e.stack import StackUnderTest
 KINDS = {"embedded": EmbeddedStack, "compose": ComposeStack}
 PARAMETERS = ["embedded", pytest.param("compose", marks=pytest.mark.compose)]
 CONTAINERS_S = 1_200
-STACKS = ("stack", "two_routers", "bare")
+STACKS = ("stack", "two_routers", "bare", "faulty")
 NOTHING_ON = """
 providers:
   - {name: acme, wire: openai, base_url: "https://api.acme.example/v1", api_key_env: ACME_API_KEY}
