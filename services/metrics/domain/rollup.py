@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+FAILED = "failed"  # the outcome of a request that got no answer
+
 
 @dataclass(frozen=True, slots=True)
 class Key:

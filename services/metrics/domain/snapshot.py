@@ -21,6 +21,8 @@ class Group:
     requests: int
     priced: int
     cost_nano_usd: int
+    averaged: int  # the priced that did not fail
+    averaged_cost_nano_usd: int
     compared_cost_nano_usd: int
     baseline_cost_nano_usd: int
 
@@ -30,8 +32,9 @@ def snapshot(groups: Iterable[Group]) -> dict[str, Any]:
     Say what was decided, what it cost and what it saved.
 
     A cached answer is a request that cost nothing: it counts, and enters averages as 0. What the
-    cache saved is told apart from what routing saved. An unpriced request counts, but enters no
-    average; `avg_cost` is None when nothing was priced.
+    cache saved is told apart from what routing saved. A request that was unpriced or failed counts,
+    but enters no average: outages must not look like bargains. `avg_cost` is None when nothing is
+    left to average.
     """
     groups = list(groups)
     routed = [g for g in groups if not g.cache_hit]
@@ -71,11 +74,11 @@ def _performance(groups: list[Group]) -> dict[str, Any]:
 
 
 def _usage(groups: list[Group]) -> dict[str, Any]:
-    priced = sum(g.priced for g in groups)
-    cost = sum(g.cost_nano_usd for g in groups)
+    averaged = sum(g.averaged for g in groups)
+    cost = sum(g.averaged_cost_nano_usd for g in groups)
     return {
         "count": sum(g.requests for g in groups),
-        "avg_cost": cost / (priced * NANO_PER_USD) if priced else None,
+        "avg_cost": cost / (averaged * NANO_PER_USD) if averaged else None,
     }
 
 

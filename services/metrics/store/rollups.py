@@ -7,7 +7,7 @@ from uuid import UUID
 
 from common.postgres import Connection, Pool, connection
 from services.metrics.domain.history import FAILURES, Totals
-from services.metrics.domain.rollup import Key, Place, Request, Rollups
+from services.metrics.domain.rollup import FAILED, Key, Place, Request, Rollups
 from services.metrics.domain.snapshot import Group
 
 BATCH = 5_000  # rows deleted at once: short transactions, see DESIGN.md on the ledger's tail
@@ -138,12 +138,16 @@ class RollupStore:
                        sum(requests)::bigint AS requests,
                        sum(priced)::bigint AS priced,
                        sum(cost_nano_usd)::bigint AS cost_nano_usd,
+                       coalesce(sum(priced) FILTER (WHERE outcome <> $2), 0)::bigint AS averaged,
+                       coalesce(sum(cost_nano_usd) FILTER (WHERE outcome <> $2), 0)::bigint
+                           AS averaged_cost_nano_usd,
                        sum(compared_cost_nano_usd)::bigint AS compared_cost_nano_usd,
                        sum(baseline_cost_nano_usd)::bigint AS baseline_cost_nano_usd
                 FROM metrics.rollups WHERE minute >= $1
                 GROUP BY strategy, provider, confidence, cache_hit
                 """,
                 since,
+                FAILED,
             )
         return position, [Group(**row) for row in rows]
 

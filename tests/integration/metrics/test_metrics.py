@@ -60,17 +60,24 @@ async def test_the_snapshot_says_what_the_ledger_says(metrics, ledger):
         closed(cost=None, provider="local", model="local/free", confidence="low"),
         closed(cost=0, baseline=800_000, cache_hit=True, pricing="cached"),
         closed(cost=0, provider="", model="", outcome="failed", strategy="best"),
+        closed(cost=0, baseline=None, outcome="failed", confidence="low"),
     )
 
     async with metrics() as it:
-        shown = await counted(it, 4)
+        shown = await counted(it, 5)
 
-    assert {"count": 3, "avg_cost": 0.0001, "high_confidence_pct": pytest.approx(200 / 3)} == (
+    assert {"count": 4, "avg_cost": 0.0001, "high_confidence_pct": 50.0} == (
         shown["strategy_performance"]["hybrid"]
     )
-    assert {"count": 1, "avg_cost": None} == shown["provider_usage"]["local"]
+    assert {"count": 1, "avg_cost": None, "high_confidence_pct": 100.0} == (
+        shown["strategy_performance"]["best"]
+    )
+    assert {
+        "acme": {"count": 3, "avg_cost": 0.0001},
+        "local": {"count": 1, "avg_cost": None},
+    } == shown["provider_usage"]
     assert 75.0 == shown["cost_savings"]["percent_saved"]
-    assert {"high": 3, "medium": 0, "low": 1} == shown["confidence_distribution"]
+    assert {"high": 3, "medium": 0, "low": 2} == shown["confidence_distribution"]
 
 
 async def test_while_nothing_changes_the_bytes_are_equal(metrics, ledger):

@@ -16,6 +16,8 @@ GROUP = Group(
     requests=4,
     priced=4,
     cost_nano_usd=400_000,
+    averaged=4,
+    averaged_cost_nano_usd=400_000,
     compared_cost_nano_usd=400_000,
     baseline_cost_nano_usd=1_600_000,
 )
@@ -26,6 +28,8 @@ UNPRICED = replace(
     requests=3,
     priced=0,
     cost_nano_usd=0,
+    averaged=0,
+    averaged_cost_nano_usd=0,
     compared_cost_nano_usd=0,
     baseline_cost_nano_usd=0,
 )
@@ -76,6 +80,23 @@ def test_the_unpriced_count_but_enter_no_average():
     assert 3 == shown["unpriced"]
 
 
+def test_the_failed_count_but_enter_no_average():
+    failed = replace(UNPRICED, provider="acme", requests=6, priced=6, cost_nano_usd=5)
+
+    shown = snapshot([GROUP, failed])
+
+    assert {"count": 10, "avg_cost": 0.0001} == shown["provider_usage"]["acme"]
+    assert 0.0001 == shown["strategy_performance"]["hybrid"]["avg_cost"]
+    assert 0.000400005 == shown["total_cost"]
+    assert 0 == snapshot([failed])["unpriced"]
+
+
+def test_where_all_failed_there_is_no_average():
+    failed = replace(UNPRICED, provider="acme", priced=3)
+
+    assert {"count": 3, "avg_cost": None} == snapshot([failed])["provider_usage"]["acme"]
+
+
 def test_what_has_no_baseline_does_not_dilute_the_percentage():
     no_baseline = replace(GROUP, compared_cost_nano_usd=0, baseline_cost_nano_usd=0)
 
@@ -100,16 +121,18 @@ def test_a_loss_is_shown_as_a_loss():
 
 
 def test_a_request_that_never_reached_anyone_counts_without_a_provider():
-    failed = replace(UNPRICED, provider="", strategy="")
+    undecided = replace(UNPRICED, provider="", strategy="")
+    decided = replace(UNPRICED, provider="")
 
-    shown = snapshot([failed])
+    shown = snapshot([undecided, decided])
 
-    assert 3 == shown["total_decisions"]
-    assert {} == shown["provider_usage"] == shown["strategy_performance"]
+    assert 6 == shown["total_decisions"]
+    assert {} == shown["provider_usage"]
+    assert ["hybrid"] == list(shown["strategy_performance"])
 
 
 def test_a_free_model_is_not_an_unpriced_one():
-    free = replace(GROUP, cost_nano_usd=0, compared_cost_nano_usd=0)
+    free = replace(GROUP, cost_nano_usd=0, averaged_cost_nano_usd=0, compared_cost_nano_usd=0)
 
     assert 0 == snapshot([free])["provider_usage"]["acme"]["avg_cost"]
 
