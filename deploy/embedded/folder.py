@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Self
 
 from common.errors import Failure
-from deploy.embedded.folders import remove, socket_folder, write_private
+from deploy.embedded.folders import (
+    private_folder,
+    remove,
+    socket_folder,
+    unprivileged_user,
+    write_private,
+)
 from deploy.embedded.refusal import Refusal
 
 DATABASE_URL = "database-url"  # of the superuser, while it runs: for psql
@@ -35,7 +41,9 @@ class DataFolder:
             Refusal: another stack runs on it, or it cannot be written.
         """
         try:
-            self.path.mkdir(mode=0o755, parents=True, exist_ok=True)  # Postgres has to pass
+            # Under root Postgres is somebody else, who has to pass.
+            mode = 0o711 if unprivileged_user() else 0o700
+            self.path.mkdir(mode=mode, parents=True, exist_ok=True)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise Refusal(f"DATA_FOLDER: cannot write to {self.path}: {error.strerror}") from None
@@ -78,6 +86,20 @@ class DataFolder:
         except Failure as failure:
             raise Refusal(failure.message) from failure
         return self._sockets
+
+    def private(self, name: str) -> Path:
+        """
+        Make a folder for its owner only, even if it was open to all.
+
+        Raises:
+            Refusal: it cannot be made.
+        """
+        folder = self.path / name
+        try:
+            private_folder(folder, None)
+        except Failure as failure:
+            raise Refusal(f"DATA_FOLDER: {failure.message}") from failure
+        return folder
 
     def note(self, name: str, text: str) -> None:
         """Keep *text* for its owner only."""

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import stat
 from pathlib import Path
+from typing import IO
 
 from common.errors import Invalid
 from deploy.embedded import rights
@@ -76,6 +77,14 @@ def write_private(path: Path, text: str, user: str | None) -> None:
         file.write(text)
     if user:
         _give(path, user)
+
+
+def open_log(path: Path, *, append: bool) -> IO[bytes]:
+    """Open a log that its owner alone can read, even if an older one was open to all."""
+    how = os.O_APPEND if append else os.O_TRUNC
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+    os.fchmod(handle, 0o600)
+    return os.fdopen(handle, "wb")
 
 
 def _uid(user: str | None) -> int:

@@ -20,6 +20,7 @@ import asyncpg
 from common.errors import Conflict, Invalid, Unavailable
 from deploy.embedded.child import spawn
 from deploy.embedded.folders import (
+    open_log,
     package_folder,
     private_folder,
     remove,
@@ -263,7 +264,7 @@ class Postgres:
 
     def _open_log(self) -> IO[bytes]:
         too_long = self._log.exists() and self._log.stat().st_size > LOG_BYTES
-        return self._log.open("wb" if too_long else "ab")
+        return open_log(self._log, append=not too_long)
 
     def _last_words(self) -> str:
         try:

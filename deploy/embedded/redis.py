@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from common.errors import Conflict, Unavailable
 from deploy.embedded.child import spawn
-from deploy.embedded.folders import package_folder, private_folder, remove, socket_folder
+from deploy.embedded.folders import open_log, package_folder, private_folder, remove, socket_folder
 
 START_S = 30.0
 STOP_S = 10.0
@@ -42,7 +42,7 @@ class Redis:
         private_folder(self.folder, None)
         self._sockets = socket_folder(self.folder, None)
         await self._no_other()
-        with self._log.open("wb") as log:
+        with open_log(self._log, append=False) as log:
             self.process = await spawn(
                 [
                     *(_binary(), "--port", "0", "--dir", self.folder),

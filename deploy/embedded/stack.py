@@ -155,7 +155,7 @@ class Stack:
             ),
             experiments=f"unix:{sockets}/experiments.grpc",
             metrics=f"unix:{sockets}/metrics.grpc",
-            journal=self.folder.path / "journal",
+            journal=self.folder.private("journal"),
         )
 
     async def _start(self, children: Mapping[str, Child]) -> None:

@@ -108,7 +108,8 @@ async def test_it_loses_nothing_and_listens_nowhere(running):
 
 
 async def test_the_passwords_are_private_and_all_different(running):
-    assert 0o600 == (running.folder / "passwords.json").stat().st_mode & 0o777
+    for name in ("passwords.json", "server.log"):
+        assert 0o600 == (running.folder / name).stat().st_mode & 0o777
     assert 0o700 == running.folder.stat().st_mode & 0o777
     assert 5 == len(set(running._passwords.values()))
 

@@ -5,6 +5,7 @@ import stat
 import pytest
 
 from deploy.embedded.folder import DATABASE_URL, DataFolder
+from deploy.embedded.folders import open_log
 from deploy.embedded.refusal import Refusal
 
 
@@ -33,6 +34,31 @@ def test_the_token_is_made_once_and_for_its_owner_only(folder):
     assert first == folder.internal_token()
     assert len(first) > 30
     assert 0o600 == stat.S_IMODE((folder.path / "internal-token").stat().st_mode)
+
+
+def test_nobody_else_looks_into_it(folder):
+    mode = stat.S_IMODE(folder.path.stat().st_mode)
+
+    assert 0 == mode & 0o066  # under root Postgres passes, but reads nothing
+
+
+def test_what_was_open_to_all_is_closed(folder):
+    (folder.path / "journal").mkdir(mode=0o755)
+
+    assert 0o700 == stat.S_IMODE(folder.private("journal").stat().st_mode)
+
+
+@pytest.mark.parametrize(("append", "expected"), [(True, b"old, new"), (False, b"new")])
+def test_a_log_is_for_its_owner_only(tmp_path, append, expected):
+    path = tmp_path / "server.log"
+    path.write_bytes(b"old, ")
+    path.chmod(0o644)
+
+    with open_log(path, append=append) as log:
+        log.write(b"new")
+
+    assert expected == path.read_bytes()
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
 
 
 def test_sockets_get_a_short_private_path_wherever_the_data_lives(tmp_path):
