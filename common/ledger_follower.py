@@ -14,11 +14,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
+import grpc
 import structlog
-from optimizer.router.v1.ledger_pb2 import LedgerRow, ReadLedgerResponse
+from optimizer.router.v1.ledger_pb2 import LedgerRow, ReadLedgerRequest, ReadLedgerResponse
+from optimizer.router.v1.router_pb2_grpc import RouterServiceStub
 from prometheus_client import Counter, Gauge
 
 from common.errors import Failure, Invalid
+from common.grpc_client import call
 from common.postgres import Connection, Pool, connection, transaction
 
 log = structlog.get_logger()
@@ -27,6 +30,7 @@ Read: TypeAlias = Callable[[str, int], Awaitable[ReadLedgerResponse]]
 Apply: TypeAlias = Callable[[Connection, Sequence[LedgerRow]], Awaitable[None]]
 
 CURSOR = "ledger"
+READ_S = 5.0
 PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 HELD_BACK_S = 0.02  # for an open transaction to end that holds back the tail
@@ -36,6 +40,18 @@ _LAG = Gauge(
     "optimizer_ledger_follower_lag_seconds", "Since all of the ledger was applied.", ["consumer"]
 )
 _ROWS = Counter("optimizer_ledger_follower_rows_total", "Rows applied.", ["consumer"])
+
+
+def reader(channel: grpc.aio.Channel, consumer: str) -> Read:
+    """Read the router's ledger over *channel*; retention there waits for *consumer* by name."""
+    stub = RouterServiceStub(channel)
+
+    async def read(cursor: str, limit: int) -> ReadLedgerResponse:
+        request = ReadLedgerRequest(consumer=consumer, cursor=cursor, limit=limit)
+        response: ReadLedgerResponse = await call(stub.ReadLedger, request, timeout_s=READ_S)
+        return response
+
+    return read
 
 
 class LedgerFollower:

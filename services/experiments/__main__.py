@@ -10,7 +10,7 @@ from optimizer.experiments.v1.experiments_pb2_grpc import add_ExperimentsService
 from common.errors import Unavailable
 from common.grpc_client import open_channel
 from common.grpc_server import GrpcServer
-from common.ledger_follower import LedgerFollower
+from common.ledger_follower import LedgerFollower, reader
 from common.logs import setup_logs
 from common.migrate import migrate
 from common.ops import Operations, checks
@@ -84,7 +84,11 @@ async def build(settings: ExperimentsSettings) -> Service:
     channel = open_channel(settings.router_target, settings)
     wake = asyncio.Event()
     follower = LedgerFollower(
-        schema=SCHEMA, pool=pool, read=ledger.reader(channel), apply=ledger.apply, wake=wake
+        schema=SCHEMA,
+        pool=pool,
+        read=reader(channel, ledger.CONSUMER),
+        apply=ledger.apply,
+        wake=wake,
     )
     servicer = ExperimentsServicer(
         Experiments(

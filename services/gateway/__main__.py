@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from common.cache import Cache, listen
 from common.errors import Unavailable
 from common.grpc_client import open_channel
-from common.ledger_follower import LedgerFollower
+from common.ledger_follower import LedgerFollower, reader
 from common.logs import setup_logs
 from common.migrate import migrate
 from common.ops import OK, Operations
@@ -83,7 +83,7 @@ class Gateway:
         follower = LedgerFollower(
             schema="gateway",
             pool=pool,
-            read=router.read_ledger,
+            read=reader(router_channel, "gateway"),
             apply=spend.apply,
             wake=wake.event,
             after_apply=spend.refresh,

@@ -11,7 +11,7 @@ from common.cache import Cache
 from common.errors import Unavailable
 from common.grpc_client import open_channel
 from common.grpc_server import GrpcServer
-from common.ledger_follower import LedgerFollower
+from common.ledger_follower import LedgerFollower, reader
 from common.logs import setup_logs
 from common.migrate import migrate
 from common.ops import Operations, checks
@@ -99,7 +99,7 @@ async def build(settings: MetricsSettings) -> Service:
     follower = LedgerFollower(
         schema=SCHEMA,
         pool=pool,
-        read=ledger.reader(channel),
+        read=reader(channel, ledger.CONSUMER),
         apply=ledger.apply,
         wake=wake,
         after_apply=live.changed,

@@ -5,13 +5,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-import grpc
-from optimizer.router.v1 import router_pb2_grpc
-from optimizer.router.v1.ledger_pb2 import LedgerRow, ReadLedgerRequest, ReadLedgerResponse
+from optimizer.router.v1.ledger_pb2 import LedgerRow
 
 from common.errors import Invalid
-from common.grpc_client import call
-from common.ledger_follower import Read
 from common.ledger_rows import Skips, apply_surely, count, difference, moment, text
 from common.postgres import Connection
 from common.wire import uuid_field
@@ -28,20 +24,7 @@ from services.metrics.domain.rollup import (
 from services.metrics.store import rollups
 
 CONSUMER = "metrics"
-READ_S = 5.0
 _KINDS = frozenset(LedgerRow.Kind.values()) - {LedgerRow.KIND_UNSPECIFIED}
-
-
-def reader(channel: grpc.aio.Channel) -> Read:
-    """Read the router's ledger over *channel*; retention there waits for us by our name."""
-    stub = router_pb2_grpc.RouterServiceStub(channel)
-
-    async def read(cursor: str, limit: int) -> ReadLedgerResponse:
-        request = ReadLedgerRequest(consumer=CONSUMER, cursor=cursor, limit=limit)
-        response: ReadLedgerResponse = await call(stub.ReadLedger, request, timeout_s=READ_S)
-        return response
-
-    return read
 
 
 async def apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:

@@ -5,7 +5,7 @@ from typing import TypeAlias, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from optimizer.router.v1 import ledger_pb2, router_pb2, router_pb2_grpc
+from optimizer.router.v1 import router_pb2, router_pb2_grpc
 
 from common.errors import Failure, TimedOut, Unavailable
 from common.grpc_client import call, ready
@@ -19,7 +19,6 @@ _StreamCall: TypeAlias = (
 DECIDE_S = 1.0
 LIST_S = 1.0
 FEEDBACK_S = 2.0
-LEDGER_S = 5.0
 EMBED_S = 60.0
 HEALTH_S = 1.0
 CATALOG_FRESH_S = 5.0
@@ -110,13 +109,6 @@ class Router:
             self._stub.GetLearningStatus,
             router_pb2.GetLearningStatusRequest(),
             timeout_s=FEEDBACK_S,
-        )
-        return response
-
-    async def read_ledger(self, cursor: str, limit: int) -> ledger_pb2.ReadLedgerResponse:
-        request = ledger_pb2.ReadLedgerRequest(consumer="gateway", cursor=cursor, limit=limit)
-        response: ledger_pb2.ReadLedgerResponse = await call(
-            self._stub.ReadLedger, request, timeout_s=LEDGER_S
         )
         return response
 
