@@ -14,9 +14,6 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 
 from common.redis_line import TIMEOUT_S, NoAnswerError, RedisLine
-from common.redis_listen import listen
-
-__all__ = ["Cache", "listen"]
 
 log = structlog.get_logger()
 

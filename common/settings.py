@@ -69,6 +69,10 @@ class ServiceSettings(BaseSettings):
         """Where session locks hold."""
         return (self.database_direct_url or self.database_url).get_secret_value()
 
+    @property
+    def redis_address(self) -> str | None:
+        return self.redis_url.get_secret_value() if self.redis_url else None
+
 
 def split_listen(listen: str) -> tuple[str, int]:
     """Split `127.0.0.1:9100` or `[::1]:9100` into address and port; port 0 asks for a free one."""

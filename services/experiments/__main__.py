@@ -56,7 +56,12 @@ class Service:
                 await run_until(
                     stop,
                     self.follower.run(),
-                    listen(self._redis_url, LEDGER_GREW, self._grew, on_connect=self.wake.set),
+                    listen(
+                        self.settings.redis_address,
+                        LEDGER_GREW,
+                        lambda _: self.wake.set(),
+                        on_connect=self.wake.set,
+                    ),
                     drain=self.server.stop,
                 )
         finally:
@@ -70,13 +75,6 @@ class Service:
     async def _migrated(self) -> None:
         if not self.started.is_set():
             raise Unavailable("waiting for the database to migrate")
-
-    @property
-    def _redis_url(self) -> str | None:
-        return self.settings.redis_url.get_secret_value() if self.settings.redis_url else None
-
-    def _grew(self, _message: bytes) -> None:
-        self.wake.set()
 
 
 async def build(settings: ExperimentsSettings) -> Service:

@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from pydantic import ValidationError
 
-from common.cache import Cache, listen
+from common.cache import Cache
 from common.errors import Unavailable
 from common.grpc_client import open_channel
 from common.ledger_follower import LedgerFollower, reader
@@ -20,6 +20,7 @@ from common.logs import setup_logs
 from common.migrate import migrate
 from common.ops import OK, Operations
 from common.postgres import close_pool, open_pool
+from common.redis_listen import listen
 from common.redis_names import LEDGER_GREW, METRICS_LIVE
 from common.service import run
 from common.startup import run_until, until_available
@@ -58,10 +59,9 @@ class Gateway:
             Unavailable: the address is taken.
         """
         settings = self.settings
-        redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
         listener = self._listen()
         pool = await open_pool(settings)
-        cache = Cache(redis_url, prefix="")
+        cache = Cache(settings.redis_address, prefix="")
         router_channel = open_channel(settings.router_target, settings)
         channels = (
             router_channel,
@@ -103,8 +103,13 @@ class Gateway:
                 run_until(
                     asyncio.Event(),
                     follow(),
-                    listen(redis_url, LEDGER_GREW, wake.grew),
-                    listen(redis_url, METRICS_LIVE, live.published, on_connect=live.connected),
+                    listen(settings.redis_address, LEDGER_GREW, wake.grew),
+                    listen(
+                        settings.redis_address,
+                        METRICS_LIVE,
+                        live.published,
+                        on_connect=live.connected,
+                    ),
                 )
             )
             try:

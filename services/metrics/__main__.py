@@ -63,7 +63,12 @@ class Service:
                     self.follower.run(),
                     self.live.run(),
                     self.retention.run(),
-                    listen(self._redis_url, LEDGER_GREW, self._grew, on_connect=self.wake.set),
+                    listen(
+                        self.settings.redis_address,
+                        LEDGER_GREW,
+                        lambda _: self.wake.set(),
+                        on_connect=self.wake.set,
+                    ),
                     drain=self.server.stop,
                 )
         finally:
@@ -79,18 +84,10 @@ class Service:
         if not self.started.is_set():
             raise Unavailable("waiting for the database to migrate")
 
-    @property
-    def _redis_url(self) -> str | None:
-        return self.settings.redis_url.get_secret_value() if self.settings.redis_url else None
-
-    def _grew(self, _message: bytes) -> None:
-        self.wake.set()
-
 
 async def build(settings: MetricsSettings) -> Service:
     pool = await open_pool(settings)
-    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
-    cache = Cache(redis_url, prefix="")  # the snapshot's key is well known
+    cache = Cache(settings.redis_address, prefix="")  # the snapshot's key is well known
     channel = open_channel(settings.router_target, settings)
     store = RollupStore(pool)
     reporting = Reporting(store, cache)

@@ -40,9 +40,8 @@ SCHEMA = "router"
 MIGRATIONS = Path(__file__).parent / "migrations"
 HOUSEKEEPING_S = 3600.0
 LEAST_DRAIN_S = 1.0  # for stories whose callers were cut off: they settle what has come so far
-TELL_EVERY_S = (
-    0.25  # each message makes three readers pull: more often would cost more than it tells
-)
+# Each message makes three readers pull: more often would cost more than it tells.
+TELL_EVERY_S = 0.25
 
 log = structlog.get_logger()
 
@@ -136,8 +135,7 @@ async def build(settings: RouterSettings) -> Service:
         Invalid: the catalog is wrong; the message points at the line.
     """
     pool = await open_pool(settings)
-    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
-    cache = Cache(redis_url, prefix=ANSWERS)
+    cache = Cache(settings.redis_address, prefix=ANSWERS)
     grown = asyncio.Event()
     catalog = CatalogFile(settings.catalog_path, os.environ, Prices(pool))
     client = ProviderClient(lambda: catalog.current)

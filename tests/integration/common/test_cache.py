@@ -7,8 +7,9 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from common.cache import Cache, listen
+from common.cache import Cache
 from common.redis_line import NoAnswerError, RedisLine
+from common.redis_listen import listen
 from tests.conftest import paused
 
 NOWHERE = "unix:///nowhere/redis.sock"
