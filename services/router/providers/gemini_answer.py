@@ -11,7 +11,7 @@ from services.router.domain.reply import Naming, Reply
 from services.router.domain.request import Usage
 from services.router.domain.sse import Event
 from services.router.domain.usage import openai_usage_json, sound_usage
-from services.router.providers.openai_format import reply_of
+from services.router.providers.openai_format import object_of, reply_of
 
 _FILTERED = frozenset(
     {
@@ -77,14 +77,7 @@ class GeminiStream:
         Raises:
             ProviderFailure: it is not JSON, or an error.
         """
-        try:
-            parsed = orjson.loads(event.data)
-        except orjson.JSONDecodeError as error:
-            raise ProviderFailure("garbage", "unintelligible stream", maybe_billed=True) from error
-        if failure := failure_in_band(parsed):
-            raise failure
-        if not isinstance(parsed, dict):
-            raise ProviderFailure("garbage", "unintelligible stream", maybe_billed=True)
+        parsed = object_of(event)
         chunk: dict[str, Any] = {
             **_frame(parsed, "chat.completion.chunk"),
             "choices": [

@@ -69,6 +69,21 @@ def decoded(data: bytes) -> Any:
         return None
 
 
+def object_of(event: Event) -> dict[str, Any]:
+    """
+    Read one event of a stream.
+
+    Raises:
+        ProviderFailure: it is no JSON object, or an error.
+    """
+    parsed = decoded(event.data)
+    if failure := failure_in_band(parsed):
+        raise failure
+    if not isinstance(parsed, dict):
+        raise ProviderFailure("garbage", "unintelligible stream", maybe_billed=True)
+    return parsed
+
+
 def reply_of(parsed: Any, raw: bytes | None, naming: Naming) -> Reply:
     """
     Make a Reply of a chat.completion.
