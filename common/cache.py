@@ -31,9 +31,7 @@ class Cache:
     Args:
         url: None: there is no Redis, so every read is a miss.
         prefix: In front of every key; "" only for well-known keys of `redis_names`.
-        default_ttl_s: For those who do not say.
         timeout_s: For one trip; more than 100 ms would be felt.
-        line: To share one line, its connections and its breaker, among caches.
     """
 
     def __init__(
@@ -41,13 +39,10 @@ class Cache:
         url: str | None,
         *,
         prefix: str,
-        default_ttl_s: int = DEFAULT_TTL_S,
         timeout_s: float = TIMEOUT_S,
-        line: RedisLine | None = None,
     ) -> None:
-        self._line = line or RedisLine(url, timeout_s=timeout_s)
+        self._line = RedisLine(url, timeout_s=timeout_s)
         self._prefix = prefix
-        self._default_ttl_s = default_ttl_s
         self._results = {name: _READS.labels(prefix, name) for name in ("hit", "miss", "trouble")}
 
     async def get(self, key: str) -> Any | None:
@@ -80,7 +75,7 @@ class Cache:
         return raw if isinstance(raw, bytes) else None
 
     async def set_bytes(self, key: str, value: bytes, ttl_s: float | None = None) -> bool:
-        seconds = self._default_ttl_s if ttl_s is None else ttl_s
+        seconds = DEFAULT_TTL_S if ttl_s is None else ttl_s
         milliseconds = int(seconds * 1000)
         if milliseconds <= 0:
             return False  # dead before it is kept

@@ -31,6 +31,7 @@ log = structlog.get_logger()
 HEALTH_PREFIX = "/grpc.health.v1.Health/"
 KEPT_RATIO = 0.1  # of the caller's time, to say what was slow
 LONGEST_CALL_S = 600.0
+USUAL_CALL_S = 60.0  # for callers that set no deadline
 SOCKET_PATH_BYTES = 107  # sun_path of Linux, less its NUL; macOS has 103
 
 # Clients come back to a new address of ours only when their connection ends now and then.
@@ -116,15 +117,15 @@ class GrpcServer:
         return grpc.ssl_server_credentials([pair])
 
 
-def remaining_s(context: Context, *, default_s: float = 60.0) -> float:
+def remaining_s(context: Context) -> float:
     """
     Return how long this call may take: the caller's time less 10 %, to say what was slow.
 
-    A caller that set no deadline gets *default_s*; nobody gets more than 600 s.
+    A caller that set no deadline gets 60 s; nobody gets more than 600 s.
     """
     left = context.time_remaining()
     if left is None:
-        return default_s
+        return USUAL_CALL_S
     return min(max(float(left), 0.0), LONGEST_CALL_S) * (1 - KEPT_RATIO)
 
 

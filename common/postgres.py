@@ -13,7 +13,7 @@ bounded, and a connection that does not answer is cut, not closed politely.
 import asyncio
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:  # generic in the stubs only
     Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
 else:
     Pool, Connection = asyncpg.Pool, PoolConnectionProxy
-Init: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 
 GIVE_BACK_S = 1.0  # for a cancelled statement to be acknowledged, before the line is cut
 ACQUIRE_S = 5.0
@@ -67,7 +66,7 @@ class _Pool(asyncpg.Pool):
     acquire_timeout_s = ACQUIRE_S
 
 
-async def open_pool(settings: ServiceSettings, *, init: Init | None = None) -> Pool:
+async def open_pool(settings: ServiceSettings) -> Pool:
     """
     Open a pool. A server that is not there yet is no error: connections are made when needed.
 
@@ -82,7 +81,6 @@ async def open_pool(settings: ServiceSettings, *, init: Init | None = None) -> P
         timeout=settings.database_acquire_timeout_s,
         command_timeout=settings.database_statement_timeout_s,
         statement_cache_size=settings.database_statement_cache,
-        init=init,
         reset=_keep_nothing,
         loop=asyncio.get_running_loop(),
         connection_class=asyncpg.Connection,
@@ -242,9 +240,7 @@ def _our_failures() -> Iterator[None]:
     except _TRY_AGAIN as error:
         _say("database cannot serve", reason=str(error), sqlstate=error.sqlstate)
         raise Unavailable("the database cannot serve now; try again") from error
-    except (
-        asyncpg.InternalClientError
-    ) as error:  # the server died between two of the driver's steps
+    except asyncpg.InternalClientError as error:  # it died between two of the driver's steps
         raise Unavailable(SILENT) from error
     except asyncpg.InterfaceError as error:
         if "clos" not in str(error):  # "connection is closed", "pool is closing"

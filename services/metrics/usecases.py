@@ -39,12 +39,10 @@ class Reporting:
         cache: Cache,
         *,
         now: Callable[[], datetime] = utc_now,
-        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._cache = cache
         self._now = now
-        self._monotonic_s = monotonic_s
         self._latest: Snapshot | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -88,8 +86,8 @@ class Reporting:
         else:
             timestamp = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             body = orjson.dumps({**figures, "timestamp": timestamp})
-            self._latest = Snapshot(position, figures, body, self._monotonic_s())
+            self._latest = Snapshot(position, figures, body, time.monotonic())
         return self._latest
 
     def _age_s(self, snapshot: Snapshot) -> float:
-        return self._monotonic_s() - snapshot.made_s
+        return time.monotonic() - snapshot.made_s

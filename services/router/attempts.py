@@ -47,8 +47,6 @@ class Candidates:
     Args:
         client: Sends.
         breakers: Knows whom to leave alone.
-        budget: Knows who was asked again often enough.
-        patience: Knows who takes longer than usual.
         drain_s: How long a stream is read on when its caller has gone.
         drain_bytes: And how far.
     """
@@ -58,15 +56,13 @@ class Candidates:
         client: ProviderClient,
         breakers: Breakers | None = None,
         *,
-        budget: RetryBudget | None = None,
-        patience: Patience | None = None,
         drain_s: float = 30,
         drain_bytes: int = 4 * 1024 * 1024,
     ) -> None:
         self._client = client
         self._breakers = breakers or Breakers()
-        self._budget = budget or RetryBudget()
-        self._patience = patience or Patience()
+        self._budget = RetryBudget()
+        self._patience = Patience()
         self._drain_s = drain_s
         self._drain_bytes = drain_bytes
 

@@ -14,9 +14,8 @@ from services.router.domain.reply import Naming
 from services.router.domain.request import Usage
 from services.router.providers.stream import StreamFacts
 from services.router.providers.upstream_stream import UpstreamStream
+from services.router.round import NO_TIME_S
 from services.router.sent import Sent
-
-_NO_TIME_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +210,6 @@ class ServedStream:
 
     def _broken(self, failure: ProviderFailure) -> Failure:
         told = f"the answer broke off: {self._leg.sent.model.name} ({failure.brief})"
-        if time.monotonic() > self._deadline - _NO_TIME_S:
+        if time.monotonic() > self._deadline - NO_TIME_S:
             return TimedOut(told, billed=True)
         return AllFailed(told, code="answer_broke_off", billed=True)

@@ -49,9 +49,7 @@ class Answer:
     cache_hit: bool = False
     cache_key: str | None = None
     finish_reason: str = ""
-    tail: Sequence[
-        bytes
-    ] = ()  # of a stream that has ended: the chunks with finish_reason and usage
+    tail: Sequence[bytes] = ()  # of an ended stream: the chunks with finish_reason and usage
     fallbacks: int = 0
     latency_ms: float = 0
     overhead_ms: float = 0  # of the latency, not spent waiting for providers

@@ -22,7 +22,7 @@ from services.router.store.ledger_reader import FINAL, ROWS_BEHIND
 from services.router.store.partitions import REAPER
 
 EVERY_S = 15.0
-GRACE_S = 60.0  # for clocks that differ, and for streams that are drained after their deadline
+GRACE_S = 30.0  # for clocks that differ, and for streams that are drained after their deadline
 SPAN_ROWS = 20_000
 MAX_REQUESTS = 200  # finished in one go
 
