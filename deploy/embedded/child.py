@@ -7,6 +7,7 @@ same inside a fork of a process that has threads, which may deadlock.)
 """
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import runpy
@@ -54,6 +55,19 @@ async def spawn(
         env=environment,
         start_new_session=True,
     )
+
+
+async def end(
+    process: asyncio.subprocess.Process | None, *signals: signal.Signals, limit_s: float
+) -> None:
+    """Send *process* one signal after another until it has ended; each has *limit_s* to work."""
+    for number in signals:
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGCONT)  # a stopped process would hear nothing
+        process.send_signal(number)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), limit_s)
 
 
 def become(parent: int, death_signal: int, user: str, keep: str, command: list[str]) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 import asyncpg
 
 from common.errors import Conflict, Invalid, Unavailable
-from deploy.embedded.child import spawn
+from deploy.embedded.child import end, spawn
 from deploy.embedded.folders import (
     open_log,
     package_folder,
@@ -104,16 +104,7 @@ class Postgres:
 
     async def stop(self) -> None:
         """Stop: politely, then firmly. Stopping twice is fine."""
-        process = self.process
-        if process is not None and process.returncode is None:
-            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-                process.send_signal(signal.SIGCONT)  # a stopped process would hear nothing
-                process.send_signal(number)
-                try:
-                    await asyncio.wait_for(process.wait(), STOP_S)
-                    break
-                except TimeoutError:
-                    continue
+        await end(self.process, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, limit_s=STOP_S)
         if self._sockets is not None:
             remove(self._sockets)
 
@@ -172,15 +163,8 @@ class Postgres:
             with self._open_log() as log:
                 process = await spawn(
                     [
-                        *(
-                            _install() / "bin" / "initdb",
-                            "-D",
-                            unfinished,
-                            "-U",
-                            SUPERUSER,
-                            "-E",
-                            "UTF8",
-                        ),
+                        *(_install() / "bin" / "initdb", "-D", unfinished),
+                        *("-U", SUPERUSER, "-E", "UTF8"),
                         *("--locale=C", "--auth=scram-sha-256", f"--pwfile={password_path}"),
                         *(["--no-sync"] if self._fast else []),
                     ],
@@ -229,11 +213,8 @@ class Postgres:
         with self._open_log() as log:
             self.process = await spawn(
                 [
-                    _install() / "bin" / "postgres",
-                    "-D",
-                    self._cluster,
-                    "-k",
-                    str(self._sockets),
+                    *(_install() / "bin" / "postgres", "-D", self._cluster),
+                    *("-k", str(self._sockets)),
                     *options,
                 ],
                 user=self._user,

@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from common.errors import Conflict, Unavailable
-from deploy.embedded.child import spawn
+from deploy.embedded.child import end, spawn
 from deploy.embedded.folders import open_log, package_folder, private_folder, remove, socket_folder
 
 START_S = 30.0
@@ -56,16 +56,7 @@ class Redis:
 
     async def stop(self) -> None:
         """Stop: politely, then firmly. Stopping twice is fine."""
-        process = self.process
-        if process is not None and process.returncode is None:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                process.send_signal(signal.SIGCONT)  # a stopped process would hear nothing
-                process.send_signal(number)
-                try:
-                    await asyncio.wait_for(process.wait(), STOP_S)
-                    break
-                except TimeoutError:
-                    continue
+        await end(self.process, signal.SIGTERM, signal.SIGKILL, limit_s=STOP_S)
         if self._sockets is not None:
             remove(self._sockets)
 
