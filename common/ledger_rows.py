@@ -6,7 +6,7 @@ its readers. So a row that makes no sense is skipped, counted and named in the l
 """
 
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import asyncpg
@@ -15,14 +15,14 @@ from optimizer.router.v1.ledger_pb2 import LedgerRow
 from prometheus_client import Counter
 
 from common.errors import Invalid
+from common.ledger_follower import Apply
 from common.postgres import Connection
 
 MAX_TEXT = 500  # characters; longer names are nobody's
 MAX_COUNT = 10**15  # tokens, or nano-USD (a million dollars): sums of thousands still fit a bigint
 MAX_MS = 1e12  # thirty years
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-
-Apply = Callable[[Connection, Sequence[LedgerRow]], Awaitable[None]]
+_KINDS = frozenset(LedgerRow.Kind.values()) - {LedgerRow.KIND_UNSPECIFIED}
 
 log = structlog.get_logger()
 _skipped = Counter(
@@ -56,6 +56,20 @@ class Skips:
                 reasons=dict(self._reasons),
                 first=self._example,
             )
+
+
+def read_each(
+    rows: Sequence[LedgerRow], take: Callable[[int, LedgerRow], None], skips: Skips
+) -> None:
+    """Hand each row with its position to *take*; skip what is new to us or Invalid to it."""
+    for position, row in enumerate(rows):
+        if row.kind not in _KINDS:
+            skips.add(row, "unknown_kind", str(row.kind))
+            continue
+        try:
+            take(position, row)
+        except Invalid as error:
+            skips.add(row, "invalid", error.message)
 
 
 async def apply_surely(

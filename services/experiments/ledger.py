@@ -7,7 +7,16 @@ from uuid import UUID
 from optimizer.router.v1.ledger_pb2 import LedgerRow
 
 from common.errors import Invalid
-from common.ledger_rows import Skips, apply_surely, count, difference, duration_ms, moment, text
+from common.ledger_rows import (
+    Skips,
+    apply_surely,
+    count,
+    difference,
+    duration_ms,
+    moment,
+    read_each,
+    text,
+)
 from common.postgres import Connection
 from common.wire import json_field, uuid_field
 from services.experiments.domain.assignment import assign
@@ -15,7 +24,6 @@ from services.experiments.domain.result import CostCorrection, Rating, Result
 from services.experiments.store import results as store
 
 CONSUMER = "experiments"
-_KINDS = frozenset(LedgerRow.Kind.values()) - {LedgerRow.KIND_UNSPECIFIED}
 
 
 async def apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
@@ -54,14 +62,7 @@ class _Batch:
 async def _apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
     skips = Skips(CONSUMER)
     batch = _Batch()
-    for position, row in enumerate(rows):
-        if row.kind not in _KINDS:
-            skips.add(row, "unknown_kind", str(row.kind))
-            continue
-        try:
-            batch.add(position, row)
-        except Invalid as error:
-            skips.add(row, "invalid", error.message)
+    read_each(rows, batch.add, skips)
 
     fresh = await store.record(conn, await _of_their_arm(conn, batch, skips))
     await store.correct(conn, batch.late_corrections(fresh))

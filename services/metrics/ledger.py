@@ -7,8 +7,7 @@ from uuid import UUID
 
 from optimizer.router.v1.ledger_pb2 import LedgerRow
 
-from common.errors import Invalid
-from common.ledger_rows import Skips, apply_surely, count, difference, moment, text
+from common.ledger_rows import Skips, apply_surely, count, difference, moment, read_each, text
 from common.postgres import Connection
 from common.wire import uuid_field
 from services.metrics.domain.rollup import (
@@ -24,7 +23,6 @@ from services.metrics.domain.rollup import (
 from services.metrics.store import rollups
 
 CONSUMER = "metrics"
-_KINDS = frozenset(LedgerRow.Kind.values()) - {LedgerRow.KIND_UNSPECIFIED}
 
 
 async def apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
@@ -61,14 +59,7 @@ class _Batch:
 async def _apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
     skips = Skips(CONSUMER)
     batch = _Batch()
-    for position, row in enumerate(rows):
-        if row.kind not in _KINDS:
-            skips.add(row, "unknown_kind", str(row.kind))
-            continue
-        try:
-            batch.add(position, row)
-        except Invalid as error:
-            skips.add(row, "invalid", error.message)
+    read_each(rows, batch.add, skips)
 
     fresh = await rollups.remember(conn, list(batch.requests.values()))
     totals = fold(request for id_, request in batch.requests.items() if id_ in fresh)
