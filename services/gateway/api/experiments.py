@@ -67,11 +67,15 @@ class ResultsAnswer(BaseModel):
     control_avg_cost: float | None
     control_avg_latency: float | None
     control_avg_quality: float | None
+    control_failures: int
+    control_unpriced: int
     test_count: int
     test_users: int
     test_avg_cost: float | None
     test_avg_latency: float | None
     test_avg_quality: float | None
+    test_failures: int
+    test_unpriced: int
     p_value: float | None
     p_value_fixed: float | None
     is_significant: bool

@@ -329,7 +329,7 @@ class Chunks(_message.Message):
     JSON_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """each one OpenAI chat.completion.chunk, usage included where known"""
+        """each one OpenAI chat.completion.chunk"""
 
     def __init__(
         self,
