@@ -7,7 +7,7 @@ from common.settings import ServiceSettings
 
 
 class ExperimentsSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="EXPERIMENTS_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="EXPERIMENTS_")
 
     grpc_listen: str = Field(
         default="127.0.0.1:50052", description="where Assign and its kin are served"

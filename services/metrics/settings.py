@@ -7,7 +7,7 @@ from common.settings import ServiceSettings
 
 
 class MetricsSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="METRICS_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="METRICS_")
 
     grpc_listen: str = Field(
         default="127.0.0.1:50053", description="where GetSnapshot and its kin are served"

@@ -9,10 +9,7 @@ from services.router.domain.request import Usage
 BYTES_PER_TOKEN = 4  # of UTF-8; English text averages about this over the common tokenizers
 TOKENS_PER_MESSAGE = 4  # role and separators
 TOKENS_PER_IMAGE = 800  # the middle of what the large providers charge for one picture
-MOST_TOKENS = (
-    100_000_000  # more than any model reads or writes in one call: a figure above is absurd
-)
-
+MOST_TOKENS = 100_000_000  # no model reads or writes as many in one call: more is absurd
 BEYOND_CONTEXT = 8  # times the declared context: it may be declared too small, not that much
 
 

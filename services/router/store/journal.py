@@ -27,7 +27,7 @@ from prometheus_client import Gauge
 
 from common.errors import Unavailable
 
-MAX_BYTES = 512 * 1024 * 1024
+MAX_BYTES = 1024 * 1024 * 1024
 MAX_SLOTS = 64
 ROOM_BYTES = 16 * 1024  # a few requests' rows
 
