@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings
 from deploy.embedded.settings import EmbeddedSettings
 from sandbox.settings import SandboxSettings
 from services.experiments.settings import ExperimentsSettings
-from services.gateway.settings import Settings as GatewaySettings
+from services.gateway.settings import GatewaySettings
 from services.metrics.settings import MetricsSettings
 from services.router.settings import SHIPPED_CATALOG, RouterSettings
 

@@ -21,7 +21,7 @@ from common.errors import Failure, NotFound
 from common.grpc_server import GrpcServer
 from common.settings import ServiceSettings
 from services.gateway.__main__ import Gateway, build
-from services.gateway.settings import Settings
+from services.gateway.settings import GatewaySettings
 
 TOKEN = "shared-token"
 NOWHERE = "postgresql://gateway@127.0.0.1:1/optimizer"
@@ -290,7 +290,7 @@ class FakeMetrics(metrics_pb2_grpc.MetricsServiceServicer):
 class Stack:
     """A gateway with its scripted neighbours."""
 
-    settings: Settings
+    settings: GatewaySettings
     router: FakeRouter
     experiments: FakeExperiments
     metrics: FakeMetrics
@@ -333,7 +333,7 @@ async def a_stack(**changes: Any) -> AsyncIterator[Stack]:
     ]
     for server in running:
         await server.start()
-    settings = Settings(
+    settings = GatewaySettings(
         **{
             "database_url": NOWHERE,
             "database_pool_min": 0,

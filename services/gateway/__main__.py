@@ -30,7 +30,7 @@ from services.gateway.clients.experiments import Experiments
 from services.gateway.clients.metrics import Metrics
 from services.gateway.clients.router import Router
 from services.gateway.live import Live
-from services.gateway.settings import Settings
+from services.gateway.settings import GatewaySettings
 from services.gateway.snapshots import Snapshots
 from services.gateway.store.spend import Spend
 
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 class Gateway:
     """Everything the gateway is made of, from `start` to `stop`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
         self.address = ""  # where it listens, once it does
         self.listening = asyncio.Event()
@@ -187,7 +187,7 @@ class _Wake:
         self.event.set()
 
 
-def _uvicorn_config(settings: Settings, parts: Parts) -> uvicorn.Config:
+def _uvicorn_config(settings: GatewaySettings, parts: Parts) -> uvicorn.Config:
     return uvicorn.Config(
         make_app(settings, parts),
         http=partial(Protocol, wait_s=settings.client_wait_s),  # type: ignore[arg-type]  # as good
@@ -206,14 +206,14 @@ def _uvicorn_config(settings: Settings, parts: Parts) -> uvicorn.Config:
     )
 
 
-def build(settings: Settings) -> Gateway:
+def build(settings: GatewaySettings) -> Gateway:
     """Put the gateway together; `run` starts it."""
     return Gateway(settings)
 
 
 def main() -> None:
     try:
-        settings = Settings()  # type: ignore[call-arg]  # from the environment
+        settings = GatewaySettings()  # type: ignore[call-arg]  # from the environment
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])

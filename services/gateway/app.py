@@ -21,7 +21,7 @@ from services.gateway.clients.experiments import Experiments
 from services.gateway.clients.metrics import Metrics
 from services.gateway.clients.router import Router
 from services.gateway.live import Live
-from services.gateway.settings import Settings
+from services.gateway.settings import GatewaySettings
 from services.gateway.snapshots import Snapshots
 from services.gateway.store.spend import Spend
 from services.gateway.usecases import Completions
@@ -38,7 +38,7 @@ class Parts:
     ready: Ready
 
 
-def make_app(settings: Settings, parts: Parts) -> ASGIApp:
+def make_app(settings: GatewaySettings, parts: Parts) -> ASGIApp:
     """Put the routes together; the frequent ones first, as plain ASGI."""
     app = _Application(
         title="AI cost optimizer",

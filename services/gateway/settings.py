@@ -9,7 +9,7 @@ from common.origins import is_loopback
 from common.settings import ServiceSettings, split_listen
 
 
-class Settings(ServiceSettings):
+class GatewaySettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
 
     listen: str = Field("127.0.0.1:8000", description="where clients reach the gateway")

@@ -12,7 +12,7 @@ from common.ledger_follower import LedgerFollower
 from common.migrate import migrate
 from common.postgres import close_pool, open_pool
 from services.gateway import __main__ as gateway
-from services.gateway.settings import Settings
+from services.gateway.settings import GatewaySettings
 from services.gateway.store.spend import Spend
 from tests.gateway_fakes import TOKEN, a_stack
 
@@ -23,7 +23,7 @@ FOLDER = Path(gateway.__file__).parent / "migrations"
 async def pool(database):
     url = database.url("gateway")
     await migrate(url, "gateway", FOLDER)
-    opened = await open_pool(Settings(database_url=url, internal_token=TOKEN))
+    opened = await open_pool(GatewaySettings(database_url=url, internal_token=TOKEN))
     yield opened
     await close_pool(opened)
 

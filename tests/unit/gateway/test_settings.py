@@ -4,25 +4,25 @@ import pytest
 from pydantic import ValidationError
 
 from services.gateway.__main__ import main
-from services.gateway.settings import Settings
+from services.gateway.settings import GatewaySettings
 
 NEEDED = {"database_url": "postgresql://x", "internal_token": "t"}
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:8000", "[::1]:8000", "localhost:0", "127.8.0.1:1"])
 def test_on_loopback_no_key_is_needed(listen):
-    assert Settings(**NEEDED, listen=listen).admin_key is None
+    assert GatewaySettings(**NEEDED, listen=listen).admin_key is None
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8000", "[::]:8000", "10.0.0.1:80", "llm.example:80"])
 @pytest.mark.parametrize("key", [None, ""])
 def test_elsewhere_a_key_is_needed(listen, key):
     with pytest.raises(ValidationError, match="set GATEWAY_ADMIN_KEY"):
-        Settings(**NEEDED, listen=listen, admin_key=key)
+        GatewaySettings(**NEEDED, listen=listen, admin_key=key)
 
 
 def test_with_a_key_it_may_listen_anywhere():
-    assert Settings(**NEEDED, listen="0.0.0.0:8000", admin_key="k").listen_address == (
+    assert GatewaySettings(**NEEDED, listen="0.0.0.0:8000", admin_key="k").listen_address == (
         "0.0.0.0",
         8000,
     )
@@ -31,7 +31,7 @@ def test_with_a_key_it_may_listen_anywhere():
 @pytest.mark.parametrize("key", ["clé", "two words", "line\n"])
 def test_a_key_that_no_header_can_carry_is_refused(key):
     with pytest.raises(ValidationError, match="ASCII") as refused:
-        Settings(**NEEDED, admin_key=key)
+        GatewaySettings(**NEEDED, admin_key=key)
 
     assert key not in str(refused.value)
 
@@ -45,7 +45,7 @@ def test_a_key_that_no_header_can_carry_is_refused(key):
     ],
 )
 def test_origins_are_listed_with_commas(listed, expected):
-    assert expected == Settings(**NEEDED, allowed_origins=listed).allowed_origin_set
+    assert expected == GatewaySettings(**NEEDED, allowed_origins=listed).allowed_origin_set
 
 
 def test_a_refused_start_says_why_and_nothing_secret(monkeypatch, capsys):
