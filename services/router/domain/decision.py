@@ -8,6 +8,8 @@ from services.router.domain.catalog import Catalog, Model
 from services.router.domain.request import Ask
 
 Confidence = Literal["high", "medium", "low"]
+# Why this choice: as planned; to keep a comparison; to find out. Outcomes are counted by it.
+Role = Literal["plain", "treated", "control", "explored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,8 @@ class Candidate:
     model: Model
     expected_cost_nano_usd: int | None  # None: unpriced
     expected_quality: float  # probability that the answer is good enough, 0 to 1
+    spread: float = 0.0  # standard deviation of the expected quality
+    evidence: float = 0.0  # outcomes behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,9 @@ class Decision:
     explanation: Mapping[str, Any] = field(
         default_factory=dict
     )  # complexity, candidates, reasoning
+    features: bytes = b""  # φ, packed: kept with the decision so that late feedback can be learned
+    score: float = 0.0  # of complexity: kept, for the quantiles of recent prompts
+    role: Role = "plain"
 
     @property
     def chosen(self) -> Candidate:
