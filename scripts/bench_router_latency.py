@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 
 ROUNDS = 1_500
-WARM = 50
+WARM = 300
 LENGTHS = (25, 60, 250)  # words
 MODELS = 6
 OUTCOMES = 600  # that the measured router has learned from

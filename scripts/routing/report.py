@@ -40,9 +40,9 @@ columns read here. They are not part of this repository.
 - {len(found.nine.ids):,} prompts of ten tasks with the scores of nine open models, from
   [LLMRouter](https://github.com/ulab-uiuc/LLMRouter) (MIT).
 
-**What is held out**: {HELD_OUT:.0%} of the prompts, by a hash of the id. Nothing is trained on them,
-and the kinds of prompts in φ were fitted without them. The weights of complexity are round numbers,
-chosen by hand while looking at how well they order all prompts of the first source.
+**What is held out**: {HELD_OUT:.0%} of the prompts, by a hash of the id. Nothing is trained on
+them, and the kinds of prompts in φ were fitted without them. The weights of complexity are round
+numbers, chosen by hand while looking at how well they order all prompts of the first source.
 
 ## Two models: who deserves the strong one?
 
@@ -65,8 +65,8 @@ figures are means over the fifths.
 
 Cost at 95 % and 98 %: of what the best single model costs ({best[0]}, quality
 {best[1]:.3f}: itself 100 %), at that share of its quality. AIQ: mean quality over the range of
-costs. *Ahead*: of the best mixture of single models. The source lists no token counts, so lengths of answers are estimated by task; the
-router does not know them, it learns them.
+costs. *Ahead*: of the best mixture of single models. The source lists no token counts, so lengths
+of answers are estimated by task; the router does not know them, it learns them.
 
 {_many(rows)}
 
@@ -79,8 +79,8 @@ chosen model is seen, on all requests or on a tenth of them. Hybrid against comp
 requests, preset `{PRESET}`; costs in usual costs of the dearest model; *worth* is quality less the
 preset's price of that cost. Windows of {LOOK} requests, in quality; *worst*: of the mean over
 orders, and of all windows of all orders. In "drops", the best model keeps {SHIFTED_TO:.0%} of its
-outcomes from request {online.SHIFT_AT:,} on; *ahead again*: outcomes seen until hybrid's worth was ahead over a hundred
-requests, by order.
+outcomes from request {online.SHIFT_AT:,} on; *ahead again*: outcomes seen until
+hybrid's worth was ahead over a hundred requests, by order.
 
 {_online(found.online)}
 

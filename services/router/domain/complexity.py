@@ -107,8 +107,8 @@ def thresholds_of(scores: Sequence[float]) -> Thresholds:
     if len(scores) < ENOUGH_PROMPTS:
         return FIXED
     ordered = sorted(scores)
-    moderate = ordered[round(SIMPLE_SHARE * (len(ordered) - 1))]
-    hard = ordered[round((1 - COMPLEX_SHARE) * (len(ordered) - 1))]
+    moderate = ordered[int(SIMPLE_SHARE * len(ordered))]
+    hard = ordered[int((1 - COMPLEX_SHARE) * len(ordered))]
     if not 0 <= moderate < hard:  # also not a number
         return FIXED
     return Thresholds(moderate, hard, len(ordered))
