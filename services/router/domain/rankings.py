@@ -37,7 +37,7 @@ def by_complexity(question: Question, fits: Sequence[Candidate] | None = None) -
     needed = TIERS.index(complexity.tier)
     adequate = sorted(
         (c for c in fits if TIERS.index(c.model.tier) >= needed),
-        key=cost_order,
+        key=_declared_order,
     )
     below = sorted(
         (c for c in fits if TIERS.index(c.model.tier) < needed),
@@ -88,6 +88,12 @@ def named(candidate: Candidate) -> str:
 
 def counted(candidates: Sequence[Candidate]) -> str:
     return "1 model" if len(candidates) == 1 else f"{len(candidates)} models"
+
+
+def _declared_order(candidate: Candidate) -> tuple[bool, int, float, str]:
+    """Sort cheapest first, as `cost_order`, but let nothing that was learned decide."""
+    unpriced, cost, _, name = cost_order(candidate)
+    return (unpriced, cost, -candidate.model.capability, name)
 
 
 def _clearness(complexity: Complexity) -> Confidence:

@@ -21,7 +21,7 @@ async def refit_if_due(conn: Connection, capabilities: Mapping[str, float]) -> b
         "SELECT (SELECT count(*) FROM router.outcomes WHERE features IS NOT NULL) AS seen,"
         "       (SELECT coalesce(max(outcomes), 0) FROM router.corrections) AS fitted"
     )
-    if not refit_due(counted["seen"], counted["fitted"]):
+    if counted is None or not refit_due(counted["seen"], counted["fitted"]):
         return False
     if not await conn.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK):
         return False  # another replica is at it
