@@ -1,5 +1,6 @@
 """Which models should be tried, in which order, and why."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -39,6 +40,14 @@ class Decision:
     def chosen(self) -> Candidate:
         return self.candidates[0]
 
+    @property
+    def learning(self) -> Mapping[str, Any]:
+        """What late feedback needs of it: numbers, from which nobody reads the prompt."""
+        if not self.features:
+            return {}
+        features = b64encode(self.features).decode()
+        return {"features": features, "role": self.role, "score": round(self.score, 4)}
+
 
 class Explained(Protocol):
     """What the ledger keeps of a decision, also of one whose answer is given again."""
@@ -49,6 +58,8 @@ class Explained(Protocol):
     def confidence(self) -> str: ...
     @property
     def explanation(self) -> Mapping[str, Any]: ...
+    @property
+    def learning(self) -> Mapping[str, Any]: ...
 
 
 class Strategy(Protocol):

@@ -7,7 +7,6 @@ commit before the answer leaves. A failed attempt's `settled` rides with whateve
 
 import asyncio
 import time
-from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -252,7 +251,9 @@ class Entry:
             latency_ms=latency_ms,
         )
         last = self._answer() or (self._settled[-1] if self._settled else None)
-        details = _kept(decision) if decision else {}
+        details: dict[str, Any] = dict(decision.explanation) if decision else {}
+        if decision and decision.learning:
+            details["learning"] = dict(decision.learning)
         closed_row = Row(
             kind=Kind.CLOSED,
             attempt_id=self._ask.request_id,
@@ -353,15 +354,3 @@ def _usage_of(rows: Sequence[Row]) -> Usage:
         cached_input_tokens=sum(r.cached_input_tokens for r in rows),
         estimated=any(r.estimated for r in rows),
     )
-
-
-def _kept(decision: Explained) -> dict[str, Any]:
-    """Return a decision's explanation with what late feedback needs: numbers, never the prompt."""
-    if not isinstance(decision, Decision):  # of an answer given again: rated where it was made
-        return dict(decision.explanation)
-    learning = {
-        "features": b64encode(decision.features).decode(),
-        "role": decision.role,
-        "score": round(decision.score, 4),
-    }
-    return {**decision.explanation, "learning": learning}
