@@ -40,6 +40,11 @@ columns read here. They are not part of this repository.
 - {len(found.nine.ids):,} prompts of ten tasks with the scores of nine open models, from
   [LLMRouter](https://github.com/ulab-uiuc/LLMRouter) (MIT).
 
+**What these figures are not**: constants of learning (priors, the reach of a resemblance, when a
+re-fit falls due) were chosen while figures like these were in sight, and the kinds were fitted on
+prompts, not outcomes, of all subjects. Declared capabilities are rounded means of the outcomes, as
+an operator reads them off a leaderboard. Other prompts, subjects and models judge better.
+
 **What is held out**: {HELD_OUT:.0%} of the prompts, by a hash of the id. Nothing is trained on
 them, and the kinds of prompts in φ were fitted without them. The weights of complexity are round
 numbers, chosen by hand while looking at how well they order all prompts of the first source.

@@ -22,11 +22,11 @@ from common.errors import Failure
 from common.ledger_follower import LedgerFollower
 from common.ledger_rows import Skips
 from common.postgres import Connection, Pool, connection, transaction
-from services.router.domain.beliefs import NOTHING_LEARNED, Beliefs
+from services.router.domain.beliefs import LENGTHS, NOTHING_LEARNED, Beliefs
 from services.router.domain.catalog import Catalog, Tier
 from services.router.domain.complexity import TIERS, thresholds_of
 from services.router.domain.hybrid import Comparison
-from services.router.domain.learning import Evidence, fits
+from services.router.domain.learning import NO_EVIDENCE, Evidence, fits
 from services.router.domain.outcome import WEIGHT, outcome_of
 from services.router.domain.vector import SIZE, Floats
 from services.router.store import outcomes, recent
@@ -135,9 +135,11 @@ class Learned:
             fitted = await conn.fetch("SELECT model, correction FROM router.corrections")
             compared = await recent.compared(conn)
             lengths, thresholds = self.current.output_tokens, self.current.thresholds
+            usual = self.current.usual_cost_nano_usd
             if time.monotonic() - self._recent_at >= RECENT_EVERY_S:
                 lengths = {**lengths, **await recent.answer_lengths(conn)}
                 thresholds = thresholds_of(await recent.scores(conn))
+                usual = await recent.usual_cost(conn)
                 self._recent_at = time.monotonic()
         evidence = {cell["model"]: Evidence.unpack(cell["state"]) for cell in cells}
         corrections = {one["model"]: _correction(one["correction"]) for one in fitted}
@@ -146,6 +148,8 @@ class Learned:
         _REFUSED.set(len(evidence) - len(sane) + len(corrections) - len(usable))
         self.current = Beliefs(
             evidence=sane,
+            lengths=sane.pop(LENGTHS, NO_EVIDENCE),
+            usual_cost_nano_usd=usual,
             corrections=usable,
             output_tokens=lengths,
             thresholds=thresholds,

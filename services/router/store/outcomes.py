@@ -8,6 +8,7 @@ from uuid import UUID
 from optimizer.router.v1.ledger_pb2 import LedgerRow
 
 from common.postgres import Connection
+from services.router.domain.beliefs import LENGTHS, length_outcome
 from services.router.domain.entries import Kind
 from services.router.domain.learning import NO_EVIDENCE, Evidence
 from services.router.domain.vector import Floats, packed, unpacked
@@ -21,13 +22,14 @@ class Prompt:
 
     phi: Floats
     role: str  # why its model was chosen
+    output_tokens: int  # of the answer
 
 
 async def prompt_of(conn: Connection, request_id: UUID) -> Prompt | None:
     """Return what was kept when the request was decided; its closed row says."""
     found = await conn.fetchrow(
         "SELECT details #>> '{learning,features}' AS features,"
-        "       details #>> '{learning,role}' AS role"
+        "       details #>> '{learning,role}' AS role, output_tokens"
         "  FROM router.ledger WHERE attempt_id = $1 AND kind = $2",
         request_id,
         Kind.CLOSED,
@@ -39,7 +41,7 @@ async def prompt_of(conn: Connection, request_id: UUID) -> Prompt | None:
     except (Error, ValueError):
         return None
     role = found["role"] if found["role"] in ROLES else "plain"
-    return None if phi is None else Prompt(phi, role)
+    return None if phi is None else Prompt(phi, role, found["output_tokens"])
 
 
 async def apply(
@@ -63,6 +65,10 @@ async def apply(
     else:
         evidence = evidence.learn(prompt.phi, outcome, weight)
         place = evidence.outcomes
+        if prompt.output_tokens:
+            lengths = await _evidence(conn, LENGTHS)
+            length = length_outcome(prompt.output_tokens)
+            await _keep(conn, LENGTHS, lengths.learn(prompt.phi, length))
     await _keep(conn, row.model, evidence)
     await conn.execute(
         """

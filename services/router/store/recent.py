@@ -24,6 +24,21 @@ async def answer_lengths(conn: Connection) -> dict[str, float]:
     return {row["model"]: row["tokens"] for row in found if row["model"]}
 
 
+async def usual_cost(conn: Connection) -> float | None:
+    """Return what the baseline model, about the dearest, would have cost on the newest requests."""
+    found: float | None = await conn.fetchval(
+        f"""
+        SELECT avg(baseline_cost_nano_usd)::double precision
+          FROM (SELECT baseline_cost_nano_usd
+                  FROM router.ledger
+                 WHERE kind = {Kind.CLOSED:d}
+                 ORDER BY epoch DESC, xact_id DESC, seq DESC
+                 LIMIT {SCORES_FROM}) AS newest
+        """  # noqa: S608 - constants only
+    )
+    return found
+
+
 async def scores(conn: Connection) -> list[float]:
     """Return the complexity of the newest prompts."""
     found = await conn.fetch(

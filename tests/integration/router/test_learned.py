@@ -48,7 +48,7 @@ def features(phi):
 KEPT = features(EASY)
 
 
-async def closed(pool, *, model=MODEL, kept=KEPT, tokens=0, role="plain", score=0.5):
+async def closed(pool, *, model=MODEL, kept=KEPT, tokens=0, role="plain", score=0.5, baseline=None):
     """Record a request that was settled and closed; return its id."""
     request_id = new_id()
     shared = {
@@ -58,6 +58,7 @@ async def closed(pool, *, model=MODEL, kept=KEPT, tokens=0, role="plain", score=
         "model": model,
         "outcome": "ok",
         "output_tokens": tokens,
+        "baseline_cost_nano_usd": baseline,
     }
     details = {"learning": {"features": kept, "role": role, "score": score}} if kept else None
     rows = [
@@ -245,6 +246,29 @@ async def test_answers_are_expected_as_long_as_they_were(pool):
     await learned.refresh()
 
     assert {"acme/one": 20} == learned.current.output_tokens
+
+
+async def test_long_answers_are_expected_where_they_were_rated(pool):
+    learned = Learned(pool)
+    for _ in range(30):
+        await rate(pool, await closed(pool, tokens=10), 5)
+        await rate(pool, await closed(pool, kept=features(HARD), tokens=1_000), 5)
+    assert await learned.follower.catch_up(5)
+
+    short, long = (learned.current.answer_tokens(a_model(MODEL), phi) for phi in (EASY, HARD))
+
+    assert {MODEL} == set(learned.current.evidence)
+    assert long > 10 * short
+
+
+async def test_what_a_request_usually_costs_is_known(pool):
+    learned = Learned(pool)
+    for baseline in (100, 300):
+        await closed(pool, baseline=baseline)
+
+    await learned.refresh()
+
+    assert 200 == learned.current.usual_cost_nano_usd
 
 
 async def test_a_silent_postgres_leaves_what_was_known_and_learning_goes_on_after(pool, database):
