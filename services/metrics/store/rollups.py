@@ -10,7 +10,7 @@ from services.metrics.domain.history import FAILURES, Totals
 from services.metrics.domain.rollup import FAILED, Key, Place, Request, Rollups
 from services.metrics.domain.snapshot import Group
 
-BATCH = 5_000  # rows deleted at once: short transactions, see DESIGN.md on the ledger's tail
+BATCH = 5_000  # rows deleted at once: an open transaction holds back the ledger's tail
 
 
 async def remember(conn: Connection, requests: Sequence[Request]) -> set[UUID]:
