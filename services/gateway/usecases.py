@@ -1,7 +1,8 @@
 """What the gateway does with a request for a completion: place it, ask the router, count it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 from optimizer.experiments.v1 import experiments_pb2
@@ -19,6 +20,9 @@ _unassigned = Counter(
 
 SILENT = "the experiments service did not answer in time: served without an arm"
 ENDED = "the experiment has ended: served with its outcome, not recorded"
+
+
+Response = TypeVar("Response", router_pb2.CompleteResponse, router_pb2.EmbedResponse)
 
 
 class AsksRouter(Protocol):
@@ -91,25 +95,11 @@ class Completions:
         Raises:
             Failure: whatever the router says.
         """
-        self._spend.expect(ask.request_id, ask.tenant)
-        try:
-            response = await self._router.complete(ask)
-        except BaseException:
-            self._spend.give_up(ask.request_id)
-            raise
-        self._spend.answered(ask.request_id, cost_of(response.outcome))
-        return response
+        return await self._counted(ask, self._router.complete)
 
     async def embed(self, ask: router_pb2.Ask) -> router_pb2.EmbedResponse:
         """Have texts embedded; otherwise as `complete`."""
-        self._spend.expect(ask.request_id, ask.tenant)
-        try:
-            response = await self._router.embed(ask)
-        except BaseException:
-            self._spend.give_up(ask.request_id)
-            raise
-        self._spend.answered(ask.request_id, cost_of(response.outcome))
-        return response
+        return await self._counted(ask, self._router.embed)
 
     async def stream(self, ask: router_pb2.Ask) -> Stream:
         """Begin a streamed completion; whoever reads it calls `finished` or `given_up`."""
@@ -121,6 +111,18 @@ class Completions:
 
     def given_up(self, request_id: str) -> None:
         self._spend.give_up(request_id)
+
+    async def _counted(
+        self, ask: router_pb2.Ask, serve: Callable[[router_pb2.Ask], Awaitable[Response]]
+    ) -> Response:
+        self._spend.expect(ask.request_id, ask.tenant)
+        try:
+            response = await serve(ask)
+        except BaseException:
+            self._spend.give_up(ask.request_id)
+            raise
+        self._spend.answered(ask.request_id, cost_of(response.outcome))
+        return response
 
 
 def cost_of(outcome: router_pb2.Outcome) -> int | None:

@@ -86,12 +86,7 @@ class Complete:
         await send_json(send, 200, orjson.dumps(answer), told)
 
     async def _place(self, form: CompleteForm) -> Placement:
-        if form.strategy is not None and form.strategy not in STRATEGIES:
-            raise Invalid(
-                f"strategy: must be one of {', '.join(STRATEGIES)}",
-                code="invalid_value",
-                param="strategy",
-            )
+        check_strategy(form.strategy)
         if form.experiment_id and form.user_id is None:
             raise Invalid(NEEDS_USER, code="user_id_required")
         return await self._completions.place(
@@ -135,6 +130,15 @@ class Complete:
             "tokenizer_id": None,
             "tokenizer_tokens_in": None,
         }
+
+
+def check_strategy(name: str | None) -> None:
+    if name is not None and name not in STRATEGIES:
+        raise Invalid(
+            f"strategy: must be one of {', '.join(STRATEGIES)}",
+            code="invalid_value",
+            param="strategy",
+        )
 
 
 def body_of(prompt: str, max_tokens: int) -> bytes:

@@ -8,11 +8,9 @@ from optimizer.router.v1 import router_pb2
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from common.errors import Invalid
 from common.money import usd
-from common.strategies import STRATEGIES
 from services.gateway.api.body import check_text
-from services.gateway.api.complete import body_of
+from services.gateway.api.complete import body_of, check_strategy
 from services.gateway.api.context import caller_of, context_of
 from services.gateway.api.forms import answers, json
 from services.gateway.clients.router import Router
@@ -68,12 +66,7 @@ def routes(router: Router) -> APIRouter:
     async def recommendation(
         request: Request, prompt: Prompt, strategy: str | None = None
     ) -> Response:
-        if strategy is not None and strategy not in STRATEGIES:
-            raise Invalid(
-                f"strategy: must be one of {', '.join(STRATEGIES)}",
-                code="invalid_value",
-                param="strategy",
-            )
+        check_strategy(strategy)
         return json(await _decide(router, request, prompt, strategy or ""))
 
     @api.get("/routing/decision", responses=answers(DecisionAnswer))

@@ -1,7 +1,7 @@
 """The router, as the gateway sees it: every call with its deadline, its failures as ours."""
 
 import time
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -9,6 +9,7 @@ from optimizer.router.v1 import router_pb2, router_pb2_grpc
 
 from common.errors import Failure, TimedOut, Unavailable
 from common.grpc_client import call, ready
+from common.ops import OK
 from common.wire_errors import CONNECTION_LOST, failure_of
 
 _END = grpc.aio.EOF  # type: ignore[attr-defined]  # its stubs forgot it
@@ -34,15 +35,11 @@ class Router:
         self._providers: tuple[float, router_pb2.ListProvidersResponse] | None = None
 
     async def complete(self, ask: router_pb2.Ask) -> router_pb2.CompleteResponse:
-        try:
-            response: router_pb2.CompleteResponse = await call(
-                self._stub.Complete,
-                router_pb2.CompleteRequest(ask=ask),
-                timeout_s=self._request_timeout_s,
-            )
-        except Failure as failure:
-            _mark_if_perhaps_paid(failure)
-            raise
+        response: router_pb2.CompleteResponse = await _paid_call(
+            self._stub.Complete,
+            router_pb2.CompleteRequest(ask=ask),
+            timeout_s=self._request_timeout_s,
+        )
         return response
 
     async def stream(self, ask: router_pb2.Ask) -> "Stream":
@@ -55,13 +52,9 @@ class Router:
         )
 
     async def embed(self, ask: router_pb2.Ask) -> router_pb2.EmbedResponse:
-        try:
-            response: router_pb2.EmbedResponse = await call(
-                self._stub.Embed, router_pb2.EmbedRequest(ask=ask), timeout_s=EMBED_S
-            )
-        except Failure as failure:
-            _mark_if_perhaps_paid(failure)
-            raise
+        response: router_pb2.EmbedResponse = await _paid_call(
+            self._stub.Embed, router_pb2.EmbedRequest(ask=ask), timeout_s=EMBED_S
+        )
         return response
 
     async def decide(self, ask: router_pb2.Ask) -> router_pb2.DecideResponse:
@@ -121,7 +114,7 @@ class Router:
         except Failure as failure:
             return failure.message
         serving = health_pb2.HealthCheckResponse.SERVING
-        return "ok" if answer.status == serving else "the router is not ready"
+        return OK if answer.status == serving else "the router is not ready"
 
 
 class Stream:
@@ -135,7 +128,9 @@ class Stream:
         try:
             message = await self._stream.read()
         except grpc.aio.AioRpcError as error:
-            raise _stream_failure(error) from error
+            failure = failure_of(error)
+            _mark_if_perhaps_paid(failure)
+            raise failure from error
         if message is _END:
             return None
         return cast("router_pb2.StreamCompleteResponse", message)
@@ -144,10 +139,12 @@ class Stream:
         self._stream.cancel()
 
 
-def _stream_failure(error: grpc.aio.AioRpcError) -> Failure:
-    failure = failure_of(error)
-    _mark_if_perhaps_paid(failure)
-    return failure
+async def _paid_call(method: Any, request: Any, *, timeout_s: float) -> Any:
+    try:
+        return await call(method, request, timeout_s=timeout_s)
+    except Failure as failure:
+        _mark_if_perhaps_paid(failure)
+        raise
 
 
 def _mark_if_perhaps_paid(failure: Failure) -> None:
