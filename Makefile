@@ -9,6 +9,7 @@ UV_VERSION := 0.13.9
 RUN := .venv/bin/python
 COMPOSE := docker compose
 LOCK := uv pip compile -q pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url --no-emit-find-links -o requirements.lock
+HAVE_UV := command -v uv >/dev/null || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); }
 
 export UV_PYTHON_DOWNLOADS := never
 # One found on the PATH wins; otherwise the one that `make setup` fetches into .tools/.
@@ -33,7 +34,7 @@ setup: .venv/.stamp ## create .venv with everything pinned; instant when up to d
 .venv/.stamp: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "setup needs Python 3.11 or newer with venv; $(PYTHON) is not: set PYTHON=python3.x" >&2; exit 1; }
-	@command -v uv >/dev/null || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); }
+	@$(HAVE_UV)
 	@.venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || uv venv -q --clear --python "$$(command -v $(PYTHON))" .venv
 	@echo "setting up .venv"
 	@uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock
@@ -70,7 +71,7 @@ proto: setup ## regenerate protos/gen from the contracts
 	@$(RUN) -m scripts.protos
 
 lock: setup ## pin every dependency anew, with hashes
-	@command -v uv >/dev/null || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); }
+	@$(HAVE_UV)
 	@$(LOCK) $(LOCK_FLAGS)
 
 env-example: setup ## write .env.example from the settings classes
