@@ -281,7 +281,10 @@ class FakeMetrics(metrics_pb2_grpc.MetricsServiceServicer):
 
     async def GetStats(self, request: Any, context: Any) -> metrics_pb2.GetStatsResponse:
         totals = metrics_pb2.Totals(
-            requests=5, cost_nano_usd=10**9, baseline_cost_nano_usd=3 * 10**9
+            requests=5,
+            cost_nano_usd=10**9,
+            compared_cost_nano_usd=5 * 10**8,  # of the requests that the baseline speaks of
+            baseline_cost_nano_usd=3 * 10**9,
         )
         return metrics_pb2.GetStatsResponse(totals=totals)
 

@@ -113,5 +113,5 @@ def _totals(totals: metrics_pb2.Totals) -> dict[str, Any]:
         "tokens_out": totals.output_tokens,
         "cost": usd(totals.cost_nano_usd),
         "baseline_cost": usd(totals.baseline_cost_nano_usd),
-        "saved": usd(totals.baseline_cost_nano_usd - totals.cost_nano_usd),
+        "saved": usd(totals.baseline_cost_nano_usd - totals.compared_cost_nano_usd),
     }

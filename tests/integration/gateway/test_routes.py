@@ -257,7 +257,7 @@ async def test_learning_is_shown(stack):
 async def test_totals_are_usd(stack):
     answer = (await stack.client.get("/stats")).json()
 
-    assert (answer["requests"], answer["cost"], answer["saved"]) == (5, 1.0, 2.0)
+    assert (answer["requests"], answer["cost"], answer["saved"]) == (5, 1.0, 2.5)
     assert answer["today"]["requests"] == 5
 
 
