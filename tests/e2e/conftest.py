@@ -2,10 +2,11 @@
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
-from common.ids import new_id
+from common.ids import first_id_at
 from tests.e2e.compose import ComposeStack
 from tests.e2e.embedded import EmbeddedStack
 from tests.e2e.stack import StackUnderTest
@@ -64,7 +65,7 @@ async def since(request):
     name = next(one for one in STACKS if one in request.fixturenames)
     started = request.getfixturevalue(name)
     await started.sandbox("DELETE", "/faults")
-    return new_id()
+    return first_id_at(datetime.now(UTC))  # before every id of this millisecond
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 import pytest
 
-from common.ids import new_id
+from common.ids import first_id_at
 from tests.e2e.books import CLOSED, SETTLED, closed_books
 from tests.e2e.embedded import EmbeddedStack
 from tests.e2e.fault_cases import CASES, WORDS
@@ -33,7 +34,7 @@ async def faulty(tmp_path_factory):
 @pytest.fixture(scope="module")
 async def story(faulty):
     """Return what the clients of all cases saw, how the outage went, and the books after all."""
-    since = new_id()
+    since = first_id_at(datetime.now(UTC))  # before every id of this millisecond
     seen, *outages = await asyncio.gather(
         see_all(faulty), an_outage(faulty, streamed=False), an_outage(faulty, streamed=True)
     )

@@ -69,7 +69,9 @@ class Traffic:
         path, body = self._request()
         try:
             async with asyncio.timeout(patience_s):
-                await self._ask(path, body)
+                status = await self._ask(path, body)
+            if status == 503:
+                await asyncio.sleep(BACK_OFF_S)  # it was counted: no hang-up may count it again
         except TimeoutError:
             if hangs_up:
                 self.tally.hung_up += 1
@@ -90,7 +92,7 @@ class Traffic:
             "stream": self._dice.random() < 0.5,
         }
 
-    async def _ask(self, path: str, body: dict[str, Any]) -> None:
+    async def _ask(self, path: str, body: dict[str, Any]) -> int:
         stack = self._stack
         async with stack.session.post(
             stack.base_url + path, json=body, headers=stack.headers
@@ -100,7 +102,7 @@ class Traffic:
             problem = _stream_problem(data)
             if problem == "error event":
                 self.tally.broken[problem] += 1
-                return
+                return answer.status
             if problem:
                 self.tally.odd.append(f"{problem}: {data[-300:]!r}")
         elif answer.status == 200:
@@ -108,8 +110,7 @@ class Traffic:
         elif answer.status not in EXPECTED_UNDER_FIRE:
             self.tally.odd.append(f"{answer.status}: {data[:300]!r}")
         self.tally.statuses[answer.status] += 1
-        if answer.status == 503:
-            await asyncio.sleep(BACK_OFF_S)
+        return answer.status
 
     def _check_plain(self, path: str, data: bytes) -> None:
         found = orjson.loads(data)
