@@ -96,9 +96,15 @@ psql: ## a SQL prompt: the containers' database if they run, else the one of `ma
 	else exec $(RUN) -m deploy.embedded psql; fi
 
 ##@ Measuring and releasing
-.PHONY: bench release clean
+.PHONY: bench bench-routing bench-router-latency release clean
 bench: setup ## measure the promises and write docs/reference/performance.md
 	@exec $(RUN) -m scripts.bench
+
+bench-routing: setup ## measure routing on ROUTING_DATA=<folder>; write docs/reference/routing-quality.md
+	@exec $(RUN) -W ignore -m scripts.bench_routing "$(ROUTING_DATA)"
+
+bench-router-latency: setup ## processor time of a decision at 25, 60 and 250 words, and its memory
+	@exec $(RUN) -m scripts.bench_router_latency
 
 release: setup ## build the wheel and the source archive into dist/
 	@uv build -q --out-dir dist

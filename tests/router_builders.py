@@ -5,7 +5,9 @@ from typing import Any
 
 from common.ids import new_id
 from services.router.domain.catalog import Catalog, Model, Price, Provider, Tier
+from services.router.domain.learning import NO_EVIDENCE, Evidence
 from services.router.domain.request import Ask, StrategyChoice
+from services.router.domain.vector import Floats
 
 ALL = frozenset({"tools", "vision", "json_schema", "streaming"})
 
@@ -60,3 +62,11 @@ def an_ask(
         body={"messages": [{"role": "user", "content": prompt}]} | body,
         streamed=streamed,
     )
+
+
+def evidence_of(phi: Floats, mean: float, count: int) -> Evidence:
+    """Learn *count* outcomes that are all *mean*, on prompts that are all alike."""
+    found = NO_EVIDENCE
+    for _ in range(count):
+        found = found.learn(phi, mean)
+    return found

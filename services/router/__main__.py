@@ -146,7 +146,7 @@ async def build(settings: RouterSettings) -> Service:
         on_grown=grown.set,
     )
     reader = LedgerReader(pool)
-    learned = Learned(pool)
+    learned = Learned(pool, lambda: catalog.current)
     routing = Routing(
         catalog=lambda: catalog.current,
         strategies=Strategies(lambda: catalog.current, lambda: learned.current),

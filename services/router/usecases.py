@@ -6,9 +6,10 @@ A story runs to its end even when its caller has gone: what was asked is still p
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -41,6 +42,7 @@ class Answer:
     strategy: str
     confidence: str
     decision_json: bytes
+    learning: Mapping[str, Any] = field(default_factory=dict)  # kept with the answer, not shown
     usage: Usage = NOTHING_USED
     cost_nano_usd: int | None = None
     pricing: Pricing = "unpriced"
@@ -313,6 +315,7 @@ def _begun(decision: Decision, answered: Model) -> Answer:
         strategy=decision.strategy,
         confidence=decision.confidence,
         decision_json=orjson.dumps(decision.explanation),
+        learning=decision.learning,
     )
 
 
@@ -339,4 +342,5 @@ def _to_keep(answer: Answer) -> KeptAnswer:
         usage=answer.usage,
         cost_nano_usd=answer.cost_nano_usd,
         decision_json=answer.decision_json,
+        learning=answer.learning,
     )

@@ -3,17 +3,20 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from uuid import UUID
 
 from common.errors import Invalid, NotFound, Unavailable
 from common.money import cost_nano_usd, usd
+from services.router.domain.beliefs import Beliefs
 from services.router.domain.catalog import Catalog, Model
 from services.router.domain.complexity import Complexity, complexity_of
 from services.router.domain.decision import Candidate
-from services.router.domain.learning import Beliefs, quality
-from services.router.domain.needs import Needs, last_user_text, needs_of
-from services.router.domain.request import Ask
+from services.router.domain.needs import Needs, needs_of, question_text
+from services.router.domain.request import Ask, Conversation
+from services.router.domain.vector import Floats, vector_of
 
 MAX_CANDIDATES = 6  # the choice and its fallbacks: more would only make a dead client wait
+NO_REQUEST = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,39 +25,76 @@ class Question:
 
     needs: Needs
     complexity: Complexity
+    phi: Floats
     beliefs: Beliefs
     catalog: Catalog
+    conversation: Conversation | None = None
+    request_id: UUID = NO_REQUEST
 
     def expect(self, model: Model) -> Candidate:
         """Say what *model* would cost and how well it would do."""
-        evidence = self.beliefs.of(model, self.complexity.tier)
+        belief = self.beliefs.of(model)
+        quality, spread = belief.expect(self.phi)
         return Candidate(
-            model, self.expected_cost(model), quality(model, self.complexity.tier, evidence)
+            model,
+            self.expected_cost(model),
+            max(0.0, min(quality, 1.0)),
+            spread,
+            belief.evidence,
         )
 
-    def expected_cost(self, model: Model) -> int | None:
+    def expected_cost(self, model: Model, *, cached: bool = True) -> int | None:
+        """Predict the cost of *model*; what its provider still holds of the talk is cheaper."""
         if model.price is None:
             return None
-        output = round(self.beliefs.answer_tokens(model))
+        output = round(self.beliefs.answer_tokens(model, self.phi))
         if self.needs.max_output_tokens is not None:
             output = min(output, self.needs.max_output_tokens)
+        held = self._held_tokens(model) if cached else 0
         return cost_nano_usd(
-            (self.needs.input_tokens, model.price.input),
+            (self.needs.input_tokens - held, model.price.input),
+            (held, model.price.cached_input),
             (output * self.needs.choices, model.price.output),
         )
 
+    def switch_cost(self, model: Model) -> int | None:
+        """Return what leaving *model* gives away; None: nothing of the talk is held there."""
+        full, staying = self.expected_cost(model, cached=False), self.expected_cost(model)
+        if full is None or staying is None or full == staying:
+            return None
+        return full - staying
+
+    def _held_tokens(self, model: Model) -> int:
+        talk = self.conversation
+        if talk is None or talk.model != model.name:
+            return 0
+        return max(0, min(talk.cached_tokens, self.needs.input_tokens))
+
     def explain(self, candidate: Candidate) -> dict[str, object]:
-        return {
+        said: dict[str, object] = {
             "model": candidate.model.name,
             "expected_cost_usd": usd(candidate.expected_cost_nano_usd),
             "expected_quality": round(candidate.expected_quality, 4),
-            "evidence": round(self.beliefs.of(candidate.model, self.complexity.tier).weight, 2),
+            "spread": round(candidate.spread, 4),
+            "evidence": round(candidate.evidence, 2),
         }
+        if saved := self.switch_cost(candidate.model):
+            said["switching_away_costs_usd"] = usd(saved)
+        return said
 
 
 def read(ask: Ask, catalog: Catalog, beliefs: Beliefs) -> Question:
     """Read *ask* once, for every strategy."""
-    return Question(needs_of(ask), complexity_of(last_user_text(ask.body)), beliefs, catalog)
+    complexity = complexity_of(question_text(ask.body), beliefs.thresholds)
+    return Question(
+        needs_of(ask),
+        complexity,
+        vector_of(complexity),
+        beliefs,
+        catalog,
+        ask.conversation,
+        ask.request_id,
+    )
 
 
 def fitting(question: Question) -> list[Candidate]:

@@ -1,5 +1,11 @@
-"""How hard a prompt is: a weighted sum of named features; it never learns and explains itself."""
+"""
+How hard a prompt is: a weighted sum of named features; it never learns and explains itself.
 
+What counts as hard differs from deployment to deployment, so the tiers are cut at quantiles of its
+own recent prompts, and at fixed thresholds only while there are few.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.router.domain.catalog import Tier
@@ -8,35 +14,53 @@ from services.router.domain.features import Features, features_of
 TIERS: tuple[Tier, ...] = ("simple", "moderate", "complex")
 MODERATE_FROM = 0.3
 COMPLEX_FROM = 0.7
+ENOUGH_PROMPTS = 200  # below it a quantile of them says little
+SIMPLE_SHARE = 0.4  # of recent prompts; the next ones are moderate
+COMPLEX_SHARE = 0.2
 TERMS_SHOWN = 3
 
-# Chosen by hand on prompts like those of the tests; positive: harder. The main term has no cap.
-BASE = -0.12
+# Positive: harder. The main term has no cap. Long words are terms to know, not thoughts to think.
 WEIGHTS = {
-    "length": 0.09,
+    "length": 0.08,
     "code": 0.09,
-    "mathematics": 0.08,
+    "mathematics": 0.05,
     "reasoning": 0.14,
     "steps": 0.05,
     "conditions": 0.06,
-    "constraints": 0.05,
-    "negation": 0.05,
+    "constraints": 0.03,
+    "negation": 0.08,
+    "people": 0.05,
     "numbers": 0.03,
-    "questions": 0.0,
+    "signs": 0.04,
+    "commas": 0.03,
     "lines": 0.02,
+    "long_words": -0.07,
     "greeting": -0.08,
-    "lookup": -0.08,
+    "lookup": -0.05,
     "translation": -0.06,
     "creative": -0.06,
 }
 
 
 @dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Where the tiers begin."""
+
+    moderate: float = MODERATE_FROM
+    complex: float = COMPLEX_FROM
+    prompts: int = 0  # whose quantiles they are; 0: fixed
+
+
+FIXED = Thresholds()
+
+
+@dataclass(frozen=True, slots=True)
 class Complexity:
-    score: float  # 0: trivial; 0.7 and above: complex; no upper bound
+    score: float  # 0: trivial; no upper bound
     tier: Tier
     terms: tuple[tuple[str, float], ...]  # (feature, what it adds), the largest first
     features: Features
+    thresholds: Thresholds = FIXED
 
     def explain(self) -> dict[str, object]:
         return {
@@ -45,8 +69,10 @@ class Complexity:
             "terms": [
                 {"feature": name, "adds": round(adds, 3)} for name, adds in self.terms[:TERMS_SHOWN]
             ],
-            "base": BASE,
             "words": self.features.words,
+            "moderate_from": round(self.thresholds.moderate, 3),
+            "complex_from": round(self.thresholds.complex, 3),
+            "thresholds_from_prompts": self.thresholds.prompts,
         }
 
     def __str__(self) -> str:
@@ -54,21 +80,35 @@ class Complexity:
         return f"{self.tier} ({self.score:.2f}: {terms})" if terms else f"{self.tier} (empty)"
 
 
-def complexity_of(text: str) -> Complexity:
+def complexity_of(text: str, thresholds: Thresholds = FIXED) -> Complexity:
     """Score *text*."""
     features = features_of(text)
-    terms = [
-        (name, WEIGHTS[name] * value)
-        for name, value in features.values.items()
-        if value and WEIGHTS[name]
-    ]
+    values = features.values
+    terms = [(name, weight * value) for name, weight in WEIGHTS.items() if (value := values[name])]
     terms.sort(key=lambda term: -abs(term[1]))
-    score = max(0.0, BASE + sum(adds for _, adds in terms))
-    return Complexity(score, tier_of(score), tuple(terms), features)
+    score = max(0.0, sum(adds for _, adds in terms))
+    return Complexity(score, tier_of(score, thresholds), tuple(terms), features, thresholds)
 
 
-def tier_of(score: float) -> Tier:
+def tier_of(score: float, thresholds: Thresholds = FIXED) -> Tier:
     """Return the tier of a score: a score on a threshold belongs above it."""
-    if score >= COMPLEX_FROM:
+    if score >= thresholds.complex:
         return "complex"
-    return "moderate" if score >= MODERATE_FROM else "simple"
+    return "moderate" if score >= thresholds.moderate else "simple"
+
+
+def thresholds_of(scores: Sequence[float]) -> Thresholds:
+    """
+    Cut the tiers at quantiles of *scores*, those of the deployment's recent prompts.
+
+    Where most prompts score alike, the fixed thresholds would send all of them one way; where
+    there are few prompts, or all score the same, they stand.
+    """
+    if len(scores) < ENOUGH_PROMPTS:
+        return FIXED
+    ordered = sorted(scores)
+    moderate = ordered[int(SIMPLE_SHARE * len(ordered))]
+    hard = ordered[int((1 - COMPLEX_SHARE) * len(ordered))]
+    if not 0 <= moderate < hard:  # also not a number
+        return FIXED
+    return Thresholds(moderate, hard, len(ordered))

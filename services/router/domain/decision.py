@@ -1,5 +1,6 @@
 """Which models should be tried, in which order, and why."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -8,6 +9,8 @@ from services.router.domain.catalog import Catalog, Model
 from services.router.domain.request import Ask
 
 Confidence = Literal["high", "medium", "low"]
+# Why this choice: as planned; to keep a comparison; to find out. Outcomes are counted by it.
+Role = Literal["plain", "treated", "control", "explored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,8 @@ class Candidate:
     model: Model
     expected_cost_nano_usd: int | None  # None: unpriced
     expected_quality: float  # probability that the answer is good enough, 0 to 1
+    spread: float = 0.0  # standard deviation of the expected quality
+    evidence: float = 0.0  # outcomes behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,21 @@ class Decision:
     explanation: Mapping[str, Any] = field(
         default_factory=dict
     )  # complexity, candidates, reasoning
+    features: bytes = b""  # φ, packed: kept with the decision so that late feedback can be learned
+    score: float = 0.0  # of complexity: kept, for the quantiles of recent prompts
+    role: Role = "plain"
 
     @property
     def chosen(self) -> Candidate:
         return self.candidates[0]
+
+    @property
+    def learning(self) -> Mapping[str, Any]:
+        """What late feedback needs of it: numbers, from which nobody reads the prompt."""
+        if not self.features:
+            return {}
+        features = b64encode(self.features).decode()
+        return {"features": features, "role": self.role, "score": round(self.score, 4)}
 
 
 class Explained(Protocol):
@@ -42,6 +58,8 @@ class Explained(Protocol):
     def confidence(self) -> str: ...
     @property
     def explanation(self) -> Mapping[str, Any]: ...
+    @property
+    def learning(self) -> Mapping[str, Any]: ...
 
 
 class Strategy(Protocol):

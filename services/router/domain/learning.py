@@ -1,81 +1,187 @@
 """
-What outcomes say about a model: a probability of a good enough answer, per difficulty.
+What outcomes say about a model: a Bayesian linear model of its quality on φ.
 
-Beta prior from the catalog's declared capability, worth `PRIOR_WEIGHT` outcomes, moved by feedback
-in [0, 1]. Without any feedback it orders models as their declared capability does.
+    A ← fA + (1-f)A₀ + wφφᵀ    b ← fb + (1-f)b₀ + wrφ    q = θᵀφ    s = noise·√(φᵀA⁻¹φ)    θ = A⁻¹b
+
+for an outcome r of weight w, f being how it fades. Unrolled, A = A₀ + S with S ← fS + wφφᵀ: only S
+and its companion are kept, so that the prior may change (a new capability in the catalog, a re-fit)
+without touching what was seen. The prior comes back as outcomes fade: a model that is idle or that
+drifted becomes uncertain and is tried again.
+
+Source: the update of a Bayesian linear regression (Bishop 2006, section 3.3), with exponential
+forgetting towards the prior (Kulhavy and Zarrop 1993).
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Self
 
-from services.router.domain.catalog import Model, Tier
+import numpy as np
 
-PRIOR_WEIGHT = 8.0
+from services.router.domain.vector import SIZE, Floats
+
+FADING = 0.998  # per outcome of the same model
+FADING_SURPRISE = 0.95  # looks back on some twenty outcomes
+TOO_SURPRISING = 4.0  # standard deviations
+KEPT_OF_DRIFTED = 0.05
 OUTCOME_SPREAD = 0.45  # standard deviation of one outcome; 0.5 would be a fair coin
-DEFAULT_OUTPUT_TOKENS = 300
-ROUNDING = 1e-6  # what adding and taking back many outcomes may leave
-# Share of a model's declared weakness (1 - capability) that shows on prompts of each difficulty.
-WEAKNESS_SHOWN: Mapping[Tier, float] = {"simple": 0.15, "moderate": 0.35, "complex": 0.9}
+PRIOR_LEVEL = 8.0  # what the declared capability weighs, in outcomes
+PRIOR_DIFFICULTY = 40.0
+PRIOR_FEATURE = 160.0  # with 40, a few hundred outcomes of chance order worse than complexity
+FITTED_FEATURE = 1_000.0  # once a re-fit has set θ₀ from all outcomes, recent ones move it slowly
+SLOPE = 0.35  # share of a model's declared weakness that a unit of difficulty adds
+MOST_OUTCOMES = 2**53
+MOST_WEIGHT = 1.01 / (1 - FADING)  # outcomes of weight 1 fade to this; more is nonsense
+MOST_CORRECTION = 1.0  # of one number of θ₀
+_ROUNDING = 1e-6
 
-Preset = Literal["economy", "balanced", "quality"]
-# How much expected quality may be given up for a lower price.
-GIVE_UP: Mapping[Preset, float] = {"economy": 0.2, "balanced": 0.1, "quality": 0.03}
+_UPPER = np.triu_indices(SIZE)
+_SCALARS = 4
+_PACKED = _UPPER[0].size + SIZE + _SCALARS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """Outcomes of one model on prompts of one difficulty, summed with their weights."""
+    """Faded outcomes of one model. Nothing in it is ever changed in place."""
 
-    weight: float = 0.0
-    total: float = 0.0  # sum of weight times outcome
+    matrix: Floats  # S: the sum of wφφᵀ
+    vector: Floats  # the sum of wrφ
+    weight: float  # the sum of w: how many outcomes stand behind it now
+    outcomes: int  # ever
+    surprise: float = 0.0  # how far the last few outcomes were off the mean: the sum of w(r - mean)
+    surprise_square: float = 0.0  # the sum of w², for the spread of that sum by chance
+
+    @classmethod
+    def none(cls) -> Self:
+        return cls(np.zeros((SIZE, SIZE)), np.zeros(SIZE), 0.0, 0)
+
+    def learn(self, phi: Floats, outcome: float, weight: float = 1.0) -> "Evidence":
+        """
+        Add an outcome in [0, 1] on a prompt with features *phi*; what was there fades.
+
+        When the last few outcomes are off the mean by more than chance, the model is not what it
+        was: most of what was seen is forgotten at once.
+        """
+        mean = float(self.vector[0]) / self.weight if self.weight else outcome
+        surprise = FADING_SURPRISE * self.surprise + weight * (outcome - mean)
+        square = FADING_SURPRISE**2 * self.surprise_square + weight**2
+        fading = FADING
+        if abs(surprise) > TOO_SURPRISING * OUTCOME_SPREAD * math.sqrt(square):
+            fading, surprise, square = KEPT_OF_DRIFTED, 0.0, 0.0
+        return Evidence(
+            fading * self.matrix + weight * np.outer(phi, phi),
+            fading * self.vector + weight * outcome * phi,
+            fading * self.weight + weight,
+            self.outcomes + 1,
+            surprise,
+            square,
+        )
+
+    def revise(self, phi: Floats, change: float, *, later: int) -> "Evidence":
+        """
+        Change an outcome that was added before.
+
+        Args:
+            phi: The prompt's features.
+            change: Weight times the difference of the outcomes.
+            later: Outcomes of this model that came after it: it has faded since.
+        """
+        vector = self.vector + FADING ** max(later, 0) * change * phi
+        return replace(self, vector=vector)
 
     @property
     def sane(self) -> bool:
         """False for what no outcomes in [0, 1] can add up to."""
+        if not (np.isfinite(self.matrix).all() and np.isfinite(self.vector).all()):
+            return False
+        if not (math.isfinite(self.surprise) and 0 <= self.surprise_square <= MOST_WEIGHT):
+            return False
+        weight, total, level = self.weight, float(self.vector[0]), float(self.matrix[0, 0])
         return (
-            math.isfinite(self.weight)
-            and math.isfinite(self.total)
-            and -ROUNDING <= self.total <= self.weight + ROUNDING
+            math.isfinite(weight)
+            and 0 <= weight <= MOST_WEIGHT
+            and abs(level - weight) <= _ROUNDING * (1 + weight)
+            and -_ROUNDING <= total <= weight + _ROUNDING * (1 + weight)
+            and bool(np.linalg.eigvalsh(self.matrix)[0] >= -_ROUNDING * (1 + weight))
         )
 
+    def pack(self) -> bytes:
+        """Return it as bytes, to be kept."""
+        scalars = [self.weight, self.outcomes, self.surprise, self.surprise_square]
+        return np.concatenate((self.matrix[_UPPER], self.vector, scalars)).astype("<f8").tobytes()
 
-NO_EVIDENCE = Evidence()
-
-
-@dataclass(frozen=True, slots=True)
-class Beliefs:
-    """What was learned so far: a snapshot that never changes."""
-
-    evidence: Mapping[tuple[str, Tier], Evidence] = field(default_factory=dict)
-    output_tokens: Mapping[str, float] = field(default_factory=dict)  # running mean by model
-
-    def of(self, model: Model, tier: Tier) -> Evidence:
-        """Return the evidence on *model*; none where it is absurd: the prior stands then."""
-        found = self.evidence.get((model.name, tier), NO_EVIDENCE)
-        return found if found.sane else NO_EVIDENCE
-
-    def answer_tokens(self, model: Model) -> float:
-        """Return how long an answer of *model* is expected to be."""
-        mean = self.output_tokens.get(model.name, DEFAULT_OUTPUT_TOKENS)
-        return mean if math.isfinite(mean) and mean > 0 else DEFAULT_OUTPUT_TOKENS
-
-
-NOTHING_LEARNED = Beliefs()
+    @classmethod
+    def unpack(cls, kept: bytes) -> "Evidence | None":
+        """Read what `pack` gave; None for anything that no outcomes can add up to."""
+        if len(kept) != 8 * _PACKED:
+            return None
+        flat = np.frombuffer(kept, "<f8")
+        weight, outcomes, surprise, square = flat[-_SCALARS:].tolist()
+        if not np.isfinite(flat).all() or not 0 <= outcomes < MOST_OUTCOMES:
+            return None
+        matrix = np.zeros((SIZE, SIZE))
+        matrix[_UPPER] = flat[: _UPPER[0].size]
+        matrix += np.triu(matrix, 1).T
+        vector = flat[_UPPER[0].size : -_SCALARS].copy()
+        found = cls(matrix, vector, weight, int(outcomes), surprise, square)
+        return found if found.sane else None
 
 
-def prior_quality(model: Model, tier: Tier) -> float:
-    """Return the expected quality before any outcome."""
-    return 1 - WEAKNESS_SHOWN[tier] * (1 - model.capability)
+NO_EVIDENCE = Evidence.none()
 
 
-def quality(model: Model, tier: Tier, evidence: Evidence) -> float:
-    """Return the expected quality: the mean of the posterior."""
-    prior = prior_quality(model, tier)
-    return (PRIOR_WEIGHT * prior + evidence.total) / (PRIOR_WEIGHT + evidence.weight)
+@dataclass(frozen=True, slots=True, eq=False)
+class Prior:
+    """What is believed without recent outcomes: θ₀, and A₀ on its diagonal."""
+
+    mean: Floats
+    precision: Floats
 
 
-def spread(evidence: Evidence) -> float:
-    """Return the standard deviation of the expected quality."""
-    return OUTCOME_SPREAD / math.sqrt(PRIOR_WEIGHT + evidence.weight)
+def prior_of(capability: float, fitted: Floats | None = None) -> Prior:
+    """
+    Return the prior of a model of declared *capability*.
+
+    It orders models as their capability does, the more the harder the prompt.
+
+    Args:
+        capability: Probability of a good enough answer to a usual prompt, 0 to 1.
+        fitted: What a re-fit added to θ₀; None: there was none.
+    """
+    mean = np.zeros(SIZE)
+    mean[0] = capability
+    mean[1] = -SLOPE * (1 - capability)
+    precision = np.full(SIZE, PRIOR_FEATURE if fitted is None else FITTED_FEATURE)
+    precision[0], precision[1] = PRIOR_LEVEL, PRIOR_DIFFICULTY
+    return Prior(mean if fitted is None else mean + fitted, precision)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Belief:
+    """The posterior of one model: prior and evidence together."""
+
+    mean: Floats
+    covariance: Floats  # A⁻¹
+    evidence: float  # weight of the outcomes behind it, the prior's left out
+
+    def expect(self, phi: Floats) -> tuple[float, float]:
+        """Return (q, s): the expected quality on a prompt, and how far off that may be."""
+        variance = float(phi @ self.covariance @ phi)
+        return float(self.mean @ phi), OUTCOME_SPREAD * math.sqrt(max(variance, 0.0))
+
+
+def believe(prior: Prior, evidence: Evidence) -> Belief:
+    """Put prior and evidence together."""
+    precision = np.diag(prior.precision) + evidence.matrix
+    covariance = np.linalg.inv(precision).astype(np.float64)
+    mean: Floats = covariance @ (prior.precision * prior.mean + evidence.vector)
+    return Belief(mean, covariance, evidence.weight)
+
+
+def fits(correction: Floats) -> bool:
+    """Say whether a re-fit can have added this to a θ₀."""
+    return (
+        correction.shape == (SIZE,)
+        and bool(np.isfinite(correction).all())
+        and float(np.abs(correction).max()) <= MOST_CORRECTION
+    )

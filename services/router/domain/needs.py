@@ -14,6 +14,7 @@ from services.router.domain.request import Ask
 from services.router.domain.usage import estimated_input_tokens
 
 MAX_CHOICES = 128  # what OpenAI allows as `n`
+SHORT_TURN_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,23 @@ def last_user_text(body: Mapping[str, Any]) -> str:
             return text
         last = last or text
     return last
+
+
+def question_text(body: Mapping[str, Any]) -> str:
+    """
+    Return what must be answered: the last user turn, in its context.
+
+    "And why?" is as hard as what it is about: a short turn is read with the one before it.
+    """
+    last = last_user_text(body)
+    if len(last) > SHORT_TURN_CHARS:
+        return last
+    turns = [
+        "\n".join(_texts(message.get("content")))
+        for message in _messages(body)
+        if message.get("role") == "user"
+    ]
+    return f"{turns[-2]}\n{last}" if len(turns) > 1 and turns[-2].strip() else last
 
 
 def _messages(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:

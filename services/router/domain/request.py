@@ -15,6 +15,14 @@ class StrategyChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversation:
+    """The turn before this one."""
+
+    model: str  # that answered it
+    cached_tokens: int  # of this request that its provider still holds
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """One request for a completion."""
 
@@ -30,6 +38,7 @@ class Ask:
     streamed: bool = False
     experiment_id: int | None = None
     arm: str | None = None
+    conversation: Conversation | None = None  # None: a first turn, or nobody remembers
 
 
 @dataclass(frozen=True, slots=True)

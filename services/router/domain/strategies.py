@@ -5,19 +5,25 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from common.errors import Invalid, NotFound
+from common.money import nano_usd
 from services.router.domain import rankings
+from services.router.domain.beliefs import NOTHING_LEARNED, Beliefs
 from services.router.domain.candidates import Question, read
 from services.router.domain.catalog import Catalog
 from services.router.domain.decision import Decision, Strategy
-from services.router.domain.learning import GIVE_UP, NOTHING_LEARNED, Beliefs, Preset
+from services.router.domain.hybrid import by_hybrid, by_learning
+from services.router.domain.preference import PRICE_OF_QUALITY, Preset, Wish
 from services.router.domain.rankings import Ranking
 from services.router.domain.request import Ask, StrategyChoice
+from services.router.domain.vector import packed
 
+MOST_USD = 1_000_000
 PINNED = "pinned"  # not a strategy: what decisions on a pinned model call themselves
+_WISHES = ("preset", "min_quality", "max_cost_usd")
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "complexity": (),
-    "learning": ("preset",),
-    "hybrid": ("preset",),
+    "learning": _WISHES,
+    "hybrid": _WISHES,
     "cheapest": (),
     "best": (),
     "fixed": ("model",),
@@ -109,11 +115,14 @@ def _decision(strategy: str, question: Question, ranking: Ranking) -> Decision:
             "confidence": ranking.confidence,
             **ranking.extra,
         },
+        features=packed(question.phi),
+        score=question.complexity.score,
+        role=ranking.role,
     )
 
 
 def _rank(name: str, parameters: Mapping[str, Any]) -> Rank:
-    rule: Callable[[Question, Preset], Ranking]
+    rule: Callable[[Question, Wish], Ranking]
     match name:
         case "complexity":
             return rankings.by_complexity
@@ -125,11 +134,14 @@ def _rank(name: str, parameters: Mapping[str, Any]) -> Rank:
             model = _model(parameters)
             return lambda question: rankings.by_name(question, model)
         case "learning":
-            rule = rankings.by_learning
+            rule = by_learning
         case _:
-            rule = rankings.by_hybrid
+            rule = by_hybrid
     preset = _preset(parameters)
-    return lambda question: rule(question, preset or cast("Preset", question.catalog.preset))
+    min_quality, cap = _min_quality(parameters), _cost_cap(parameters)
+    return lambda question: rule(
+        question, Wish(preset or cast("Preset", question.catalog.preset), min_quality, cap)
+    )
 
 
 def _check_names(strategy: str, parameters: Mapping[str, Any]) -> None:
@@ -147,9 +159,27 @@ def _preset(parameters: Mapping[str, Any]) -> Preset | None:
     preset = parameters.get("preset")
     if preset is None:
         return None
-    if not isinstance(preset, str) or preset not in GIVE_UP:
-        raise Invalid(f"preset must be one of {', '.join(GIVE_UP)}", param="strategy")
+    if not isinstance(preset, str) or preset not in PRICE_OF_QUALITY:
+        raise Invalid(f"preset must be one of {', '.join(PRICE_OF_QUALITY)}", param="strategy")
     return cast("Preset", preset)
+
+
+def _min_quality(parameters: Mapping[str, Any]) -> float | None:
+    found = parameters.get("min_quality")
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 1:
+        raise Invalid("min_quality must be a number from 0 to 1", param="strategy")
+    return float(found)
+
+
+def _cost_cap(parameters: Mapping[str, Any]) -> int | None:
+    found = parameters.get("max_cost_usd")
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= MOST_USD:
+        raise Invalid(f"max_cost_usd must be a number from 0 to {MOST_USD}", param="strategy")
+    return nano_usd(found)
 
 
 def _model(parameters: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ answer that somebody else paid for, or one that another policy chose.
 import asyncio
 import hashlib
 from collections.abc import Coroutine, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -34,6 +34,7 @@ class KeptAnswer:
     usage: Usage
     cost_nano_usd: int | None
     decision_json: bytes
+    learning: Mapping[str, Any] = field(default_factory=dict)  # what feedback on a repeat needs
 
     @property
     def explanation(self) -> Mapping[str, Any]:
@@ -58,6 +59,7 @@ class KeptAnswer:
             facts = orjson.loads(facts_json)
             orjson.loads(decision_json)
             usage = Usage(**facts.pop("usage"))
+            facts["learning"] = dict(facts.get("learning") or {})
             return cls(body=body, usage=usage, decision_json=decision_json, **facts)
         except (ValueError, TypeError, KeyError, AttributeError):
             return None

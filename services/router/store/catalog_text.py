@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from common.money import nano_usd
 from services.router.domain.catalog import Catalog, Model, Price, Provider, Tier, Timeouts, Wire
-from services.router.domain.learning import GIVE_UP
+from services.router.domain.preference import PRICE_OF_QUALITY
 from services.router.domain.strategies import PARAMETERS
 from services.router.store.price_list import FindPrice, with_version
 from services.router.store.yaml_section import Problems, Section, read_yaml
@@ -172,7 +172,7 @@ class _Reader:
     def _read_routing(self, section: Section) -> dict[str, Any]:
         routing: dict[str, Any] = {
             "default_strategy": section.choice("default_strategy", list(PARAMETERS), "hybrid"),
-            "preset": section.choice("preset", list(GIVE_UP), "balanced"),
+            "preset": section.choice("preset", list(PRICE_OF_QUALITY), "balanced"),
         }
         if section.optional_text("baseline_model"):
             routing["baseline_model"] = section.choice("baseline_model", list(self._models))

@@ -7,7 +7,7 @@ commit before the answer leaves. A failed attempt's `settled` rides with whateve
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -251,7 +251,9 @@ class Entry:
             latency_ms=latency_ms,
         )
         last = self._answer() or (self._settled[-1] if self._settled else None)
-        details: Mapping[str, Any] = decision.explanation if decision else {}
+        details: dict[str, Any] = dict(decision.explanation) if decision else {}
+        if decision and decision.learning:
+            details["learning"] = dict(decision.learning)
         closed_row = Row(
             kind=Kind.CLOSED,
             attempt_id=self._ask.request_id,

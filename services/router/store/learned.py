@@ -7,11 +7,12 @@ reads the sums again every few seconds. While Postgres is silent, the last known
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import orjson
 import structlog
 from optimizer.router.v1.ledger_pb2 import LedgerRow, ReadLedgerResponse
@@ -20,26 +21,33 @@ from prometheus_client import Gauge
 from common.errors import Failure
 from common.ledger_follower import LedgerFollower
 from common.ledger_rows import Skips
-from common.postgres import Connection, Pool, connection
+from common.postgres import Connection, Pool, connection, transaction
+from services.router.domain.beliefs import LENGTHS, NOTHING_LEARNED, Beliefs
 from services.router.domain.catalog import Catalog, Tier
-from services.router.domain.complexity import TIERS
-from services.router.domain.entries import Kind
-from services.router.domain.learning import NOTHING_LEARNED, Beliefs, Evidence, quality
+from services.router.domain.complexity import TIERS, thresholds_of
+from services.router.domain.hybrid import Comparison
+from services.router.domain.learning import NO_EVIDENCE, Evidence, fits
 from services.router.domain.outcome import WEIGHT, outcome_of
+from services.router.domain.vector import SIZE, Floats
+from services.router.store import outcomes, recent
 from services.router.store.ledger_reader import LedgerReader
+from services.router.store.refits import refit_if_due
 
 REFRESH_EVERY_S = 5.0
-LENGTHS_EVERY_S = 60.0
-LENGTHS_FROM = 3_000  # settled attempts, the newest
+RECENT_EVERY_S = 60.0
 CONSUMER = "router"
+UNITS: Mapping[Tier, float] = {"simple": -1.0, "moderate": 0.0, "complex": 1.0}  # of difficulty
 
 log = structlog.get_logger()
 _REFUSED = Gauge("optimizer_learning_cells_refused", "Absurd sums; the prior stands in for them.")
+_FALLEN_BACK = Gauge(
+    "optimizer_hybrid_fallen_back", "1: hybrid did worse than complexity, which decides now."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What is believed of one model on prompts of one difficulty."""
+    """What is believed of one model on prompts of one difficulty that resemble no known kind."""
 
     model: str
     difficulty: Tier
@@ -48,13 +56,25 @@ class Belief:
 
 
 class Learned:
-    """Every query on `router.learned` and `router.outcomes` lives here."""
+    """
+    Args:
+        pool: Of the router's schema.
+        catalog: Says the declared capability that a re-fit starts from.
+        refresh_every_s: How old what is believed may be.
+    """
 
-    def __init__(self, pool: Pool, *, refresh_every_s: float = REFRESH_EVERY_S) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        catalog: Callable[[], Catalog] | None = None,
+        *,
+        refresh_every_s: float = REFRESH_EVERY_S,
+    ) -> None:
         self._pool = pool
+        self._catalog = catalog
         self._reader = LedgerReader(pool)
         self._refresh_every_s = refresh_every_s
-        self._lengths_at = -LENGTHS_EVERY_S
+        self._recent_at = -RECENT_EVERY_S
         self._troubled = False
         self.current: Beliefs = NOTHING_LEARNED
         self.follower = LedgerFollower(
@@ -63,7 +83,7 @@ class Learned:
             read=self.read,
             apply=self.apply,
             poll_s=refresh_every_s,
-            after_apply=self.refresh,
+            after_apply=self._after_apply,
         )
 
     async def run(self) -> None:
@@ -76,11 +96,12 @@ class Learned:
         """Say what is believed of each model that answers chats, as routing sees it now."""
         beliefs = self.current
         return [
-            Belief(model.name, tier, quality(model, tier, evidence), evidence.weight)
+            Belief(model.name, tier, max(0.0, min(quality, 1.0)), believed.evidence)
             for model in catalog.models.values()
             if "embeddings" not in model.capabilities
+            for believed in [beliefs.of(model)]
             for tier in TIERS
-            for evidence in [beliefs.of(model, tier)]
+            for quality, _ in [believed.expect(_usual(tier))]
         ]
 
     async def read(self, cursor: str, limit: int) -> ReadLedgerResponse:
@@ -88,16 +109,18 @@ class Learned:
         return await self._reader.read_feedback(cursor, limit)
 
     async def apply(self, conn: Connection, rows: Sequence[LedgerRow]) -> None:
-        """Add the outcomes of feedback rows; of a later revision only the difference."""
+        """Learn the outcomes of feedback rows; of a later revision only the difference."""
         skips = Skips(CONSUMER)
         for row in rows:
             outcome = outcome_of(_json(row.details_json))
             if outcome is None or not row.model:
                 skips.add(row, "no_score")
-            elif (difficulty := await _difficulty(conn, UUID(row.request_id))) is None:
-                skips.add(row, "no_difficulty")
+                continue
+            prompt = await outcomes.prompt_of(conn, UUID(row.request_id))
+            if prompt is None:
+                skips.add(row, "no_features")
             else:
-                await _apply(conn, row, difficulty, outcome)
+                await outcomes.apply(conn, row, prompt, outcome, WEIGHT)
         skips.report()
 
     async def refresh(self) -> None:
@@ -108,15 +131,45 @@ class Learned:
             Unavailable, TimedOut: Postgres is silent; what was known stays.
         """
         async with connection(self._pool) as conn:
-            cells = await conn.fetch("SELECT model, difficulty, weight, total FROM router.learned")
-            lengths = dict(self.current.output_tokens)
-            if time.monotonic() - self._lengths_at >= LENGTHS_EVERY_S:
-                lengths |= await _answer_lengths(conn)
-                self._lengths_at = time.monotonic()
-        evidence = {(c["model"], c["difficulty"]): Evidence(c["weight"], c["total"]) for c in cells}
-        sane = {cell: found for cell, found in evidence.items() if found.sane}
-        _REFUSED.set(len(evidence) - len(sane))
-        self.current = Beliefs(sane, lengths)
+            cells = await conn.fetch("SELECT model, state FROM router.evidence")
+            fitted = await conn.fetch("SELECT model, correction FROM router.corrections")
+            compared = await recent.compared(conn)
+            lengths, thresholds = self.current.output_tokens, self.current.thresholds
+            usual = self.current.usual_cost_nano_usd
+            if time.monotonic() - self._recent_at >= RECENT_EVERY_S:
+                lengths = {**lengths, **await recent.answer_lengths(conn)}
+                thresholds = thresholds_of(await recent.scores(conn))
+                usual = await recent.usual_cost(conn)
+                self._recent_at = time.monotonic()
+        evidence = {cell["model"]: Evidence.unpack(cell["state"]) for cell in cells}
+        corrections = {one["model"]: _correction(one["correction"]) for one in fitted}
+        sane = {model: found for model, found in evidence.items() if found is not None}
+        usable = {model: found for model, found in corrections.items() if found is not None}
+        _REFUSED.set(len(evidence) - len(sane) + len(corrections) - len(usable))
+        self.current = Beliefs(
+            evidence=sane,
+            lengths=sane.pop(LENGTHS, NO_EVIDENCE),
+            usual_cost_nano_usd=usual,
+            corrections=usable,
+            output_tokens=lengths,
+            thresholds=thresholds,
+            fallen_back=self._judge(compared),
+        )
+
+    def _judge(self, compared: Comparison) -> bool:
+        lost = compared.lost
+        if lost and not self.current.fallen_back:
+            log.warning("hybrid_fell_back", most=compared.most, treated=len(compared.treated))
+        _FALLEN_BACK.set(lost)
+        return lost
+
+    async def _after_apply(self) -> None:
+        if self._catalog is not None:
+            models = self._catalog().models.values()
+            capabilities = {model.name: model.capability for model in models}
+            async with transaction(self._pool) as conn:
+                await refit_if_due(conn, capabilities)
+        await self.refresh()
 
     async def _keep_fresh(self) -> None:
         while True:
@@ -130,6 +183,12 @@ class Learned:
             await asyncio.sleep(self._refresh_every_s)
 
 
+def _usual(tier: Tier) -> Floats:
+    phi = np.zeros(SIZE)
+    phi[0], phi[1] = 1.0, UNITS[tier]
+    return phi
+
+
 def _json(details: bytes) -> Mapping[str, Any]:
     try:
         found = orjson.loads(details)
@@ -138,75 +197,9 @@ def _json(details: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-async def _difficulty(conn: Connection, request_id: UUID) -> Tier | None:
-    """Return how hard the request was judged when it was decided; its closed row says."""
-    tier = await conn.fetchval(
-        "SELECT details #>> '{complexity,tier}' FROM router.ledger"
-        " WHERE attempt_id = $1 AND kind = $2",
-        request_id,
-        Kind.CLOSED,
-    )
-    return next((known for known in TIERS if known == tier), None)
-
-
-async def _apply(conn: Connection, row: LedgerRow, difficulty: Tier, outcome: float) -> None:
-    request_id = UUID(row.request_id)
-    before = await conn.fetchrow(
-        "SELECT revision, model, difficulty, outcome, weight FROM router.outcomes"
-        " WHERE request_id = $1",
-        request_id,
-    )
-    if before is not None:
-        if before["revision"] >= row.revision:
-            return
-        took = -before["weight"]
-        await _add(conn, before["model"], before["difficulty"], took, took * before["outcome"])
-    await conn.execute(
-        """
-        INSERT INTO router.outcomes (request_id, revision, model, difficulty, outcome, weight)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        ON CONFLICT (request_id) DO UPDATE
-           SET revision = excluded.revision, model = excluded.model,
-               difficulty = excluded.difficulty, outcome = excluded.outcome,
-               weight = excluded.weight, applied_at = now()
-        """,
-        request_id,
-        row.revision,
-        row.model,
-        difficulty,
-        outcome,
-        WEIGHT,
-    )
-    await _add(conn, row.model, difficulty, WEIGHT, WEIGHT * outcome)
-
-
-async def _add(conn: Connection, model: str, difficulty: str, weight: float, total: float) -> None:
-    await conn.execute(
-        """
-        INSERT INTO router.learned AS known (model, difficulty, weight, total)
-        VALUES ($1, $2, $3, $4)
-        ON CONFLICT (model, difficulty) DO UPDATE
-           SET weight = known.weight + excluded.weight, total = known.total + excluded.total,
-               updated_at = now()
-        """,
-        model,
-        difficulty,
-        weight,
-        total,
-    )
-
-
-async def _answer_lengths(conn: Connection) -> dict[str, float]:
-    """Return the mean output tokens of each model's newest answers."""
-    found = await conn.fetch(
-        f"""
-        SELECT model, avg(output_tokens)::double precision AS tokens
-          FROM (SELECT model, output_tokens
-                  FROM router.ledger
-                 WHERE kind = {Kind.SETTLED:d} AND outcome = 'ok' AND NOT estimated
-                 ORDER BY epoch DESC, xact_id DESC, seq DESC
-                 LIMIT {LENGTHS_FROM}) AS newest
-         GROUP BY model
-        """  # noqa: S608 - constants only
-    )
-    return {row["model"]: row["tokens"] for row in found if row["model"]}
+def _correction(kept: bytes) -> Floats | None:
+    try:
+        found = np.frombuffer(kept, "<f8").astype(np.float64)
+    except ValueError:
+        return None
+    return found if fits(found) else None

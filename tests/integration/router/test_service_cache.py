@@ -73,7 +73,9 @@ async def test_a_repeat_is_explained_by_the_decision_that_led_to_it(caching):
 
     [closed] = await caching.ledger(ask.request_id)
     assert ("acme/large", "pinned", "high") == (closed.model, closed.strategy, closed.confidence)
-    assert orjson.loads(first.outcome.decision_json) == orjson.loads(closed.details_json)
+    details = orjson.loads(closed.details_json)
+    assert details.pop("learning")["features"]  # what feedback on the repeat teaches
+    assert orjson.loads(first.outcome.decision_json) == details
 
 
 async def test_who_does_not_ask_for_the_cache_gets_an_answer_of_their_own(caching):

@@ -1,8 +1,18 @@
 """Complexity: prompts land where a person would put them, and the terms say why."""
 
+import math
+
 import pytest
 
-from services.router.domain.complexity import BASE, WEIGHTS, complexity_of, tier_of
+from services.router.domain.complexity import (
+    ENOUGH_PROMPTS,
+    FIXED,
+    WEIGHTS,
+    Thresholds,
+    complexity_of,
+    thresholds_of,
+    tier_of,
+)
 from services.router.domain.features import NAMES
 
 TRAIN = """If a train leaves at 3 pm at 60 km/h and another leaves at 4 pm at 90 km/h, when does
@@ -46,7 +56,7 @@ def test_a_score_on_a_threshold_belongs_above_it(score, expected):
 def test_the_terms_add_up_to_the_score():
     found = complexity_of("Explain why this Python function fails if x is negative.")
 
-    assert found.score == pytest.approx(BASE + sum(adds for _, adds in found.terms))
+    assert found.score == pytest.approx(sum(adds for _, adds in found.terms))
 
 
 def test_the_explanation_names_the_three_largest_terms():
@@ -63,5 +73,34 @@ def test_longer_is_harder_without_end():
     assert sorted(set(scores)) == scores
 
 
-def test_every_feature_has_a_weight():
-    assert set(NAMES) == set(WEIGHTS)
+def test_every_weight_is_that_of_a_feature():
+    assert set() == set(WEIGHTS) - set(NAMES)
+
+
+def test_few_prompts_leave_the_fixed_thresholds():
+    assert thresholds_of([0.1] * (ENOUGH_PROMPTS - 1)) == FIXED
+
+
+def test_tiers_are_quantiles_of_a_deployments_own_prompts():
+    scores = [2 + n / 1_000 for n in range(1_000)]  # all complex by the fixed thresholds
+
+    found = thresholds_of(scores)
+
+    assert [400, 400, 200] == [
+        sum(tier_of(score, found) == tier for score in scores)
+        for tier in ("simple", "moderate", "complex")
+    ]
+    assert found.prompts == 1_000
+
+
+@pytest.mark.parametrize("scores", [[0.4] * 500, [math.nan] * 500, [-1.0, -2.0] * 250])
+def test_prompts_that_say_nothing_leave_the_fixed_thresholds(scores):
+    assert thresholds_of(scores) == FIXED
+
+
+def test_the_thresholds_that_decided_are_said():
+    said = complexity_of("why?", Thresholds(0.05, 0.06, 300)).explain()
+
+    assert [0.05, 0.06, 300] == [
+        said[name] for name in ("moderate_from", "complex_from", "thresholds_from_prompts")
+    ]

@@ -26,10 +26,37 @@ def count(name, text):
         ("questions", "why? how?", 2),
         ("greeting", "Hello there", 1),
         ("greeting", "Othello", 0),
+        ("people", "His neighbors and I", 3),  # a plural is found by its singular
+        ("names", "Yesterday Ada met Grace in Paris.", 3),
+        ("options", "Which?\nA. one\nB. two\n", 2),
+        ("repeats", "one and one and one", 3),
+        ("sentences", "This. That! What?", 3),
     ],
 )
 def test_words_are_counted_by_their_list(name, text, expected):
     assert expected == count(name, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("asks", "And why? ", 1),
+        ("asks", "Because.", 0),
+        ("open_ended", "Trees provide", 1),
+        ("open_ended", "Trees provide.", 0),
+        ("orders", "Write a poem", 1),
+        ("quantity", "How many are left?", 1),
+        ("who", "Where is it?", 1),
+        ("which", "Sandwich", 0),
+        ("passage", "word " * 100, 0),
+        ("passage", "word " * 200, math.log(2)),
+        ("short", "word " * 10, math.log(2)),
+        ("long_words", "characteristically", 4),  # capped: some scripts have no spaces
+        ("number_share", "12 apples", 0.5),
+    ],
+)
+def test_the_shape_of_a_prompt_is_seen(name, text, expected):
+    assert features_of(text).values[name] == pytest.approx(expected)
 
 
 def test_the_length_has_no_cap_although_only_head_and_tail_are_read():

@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from services.router.domain.learning import NOTHING_LEARNED
+from services.router.domain.beliefs import NOTHING_LEARNED
 from services.router.domain.strategies import Strategies
 from services.router.settings import SHIPPED_CATALOG
 from services.router.store.catalog_file import load_catalog

@@ -3,14 +3,17 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from common.errors import Invalid, NotFound, Unavailable
 from common.strategies import STRATEGIES
-from services.router.domain.learning import NOTHING_LEARNED, Beliefs, Evidence
-from services.router.domain.request import StrategyChoice
+from services.router.domain.beliefs import NOTHING_LEARNED, Beliefs
+from services.router.domain.complexity import complexity_of
+from services.router.domain.request import Conversation, StrategyChoice
 from services.router.domain.strategies import Strategies, decide_pinned
-from tests.router_builders import a_catalog, a_model, a_provider, an_ask
+from services.router.domain.vector import unpacked, vector_of
+from tests.router_builders import a_catalog, a_model, a_provider, an_ask, evidence_of
 
 SMALL = a_model("acme/small", tier="simple", usd=0.1)
 MEDIUM = a_model("acme/medium", tier="moderate", usd=1)
@@ -25,6 +28,9 @@ COMPLEX = (
     " lose counts when Redis fails over, and should include a strategy for clock skew if regions"
     " drift. Then analyse the consequences step by step."
 )
+
+
+PHI = vector_of(complexity_of(MODERATE))
 
 
 def decide(ask, catalog=CATALOG, beliefs=NOTHING_LEARNED):
@@ -131,52 +137,29 @@ def test_fallbacks_are_the_declared_ones_then_other_providers_in_turn():
     assert expected == names(decision)
 
 
-def test_outcomes_move_learning_to_another_model():
-    ask = an_ask(COMPLEX, strategy="learning")
-    disappointing = Beliefs({("acme/large", "complex"): Evidence(100, 10)})
+def test_a_conversation_stays_where_its_prompt_is_cached():
+    talk = "word " * 4_000
+    here = a_model("acme/here", usd=1)
+    there = a_model("beta/there", usd=0.9)  # cheaper, but it would have to read all of it
+    ask = an_ask(talk, strategy="cheapest")
+    cached = replace(ask, conversation=Conversation("acme/here", 4_000))
 
-    assert "acme/large" == decide(ask).chosen.model.name
-    assert "acme/medium" == decide(ask, beliefs=disappointing).chosen.model.name
-
-
-@pytest.mark.parametrize(
-    ("preset", "expected"), [("economy", "acme/small"), ("quality", "acme/large")]
-)
-def test_the_preset_says_how_much_quality_may_be_given_up(preset, expected):
-    ask = an_ask(MODERATE, strategy="learning", parameters={"preset": preset})
-
-    assert expected == decide(ask).chosen.model.name
+    assert "beta/there" == decide(ask, a_catalog(here, there)).chosen.model.name
+    decision = decide(cached, a_catalog(here, there))
+    assert "acme/here" == decision.chosen.model.name
+    assert 0.0036 == decision.explanation["candidates"][0]["switching_away_costs_usd"]
 
 
-def test_hybrid_listens_to_complexity_until_there_are_outcomes():
-    decision = decide(an_ask(COMPLEX, strategy="hybrid"))
+def test_a_short_turn_is_as_hard_as_what_it_is_about():
+    turns = [{"role": "user", "content": COMPLEX}, {"role": "user", "content": "And then?"}]
+    follow_up = an_ask(messages=turns)
 
-    assert "complexity" == decision.explanation["chosen_by"]
-    assert "acme/large" == decision.chosen.model.name
-
-
-def test_hybrid_follows_learning_away_from_a_model_that_disappoints():
-    beliefs = Beliefs({("acme/large", "complex"): Evidence(100, 10)})
-
-    decision = decide(an_ask(COMPLEX, strategy="hybrid"), beliefs=beliefs)
-
-    assert "learning" == decision.explanation["chosen_by"]
-    assert "acme/medium" == decision.chosen.model.name
-
-
-def test_hybrid_keeps_complexitys_choice_while_a_cheaper_one_is_unknown():
-    """The cheap model would do by its declaration, but nobody has tried it."""
-    near = replace(MEDIUM, capability=0.86)
-    beliefs = Beliefs({("acme/large", "complex"): Evidence(100, 91)})
-
-    decision = decide(an_ask(COMPLEX, strategy="hybrid"), a_catalog(SMALL, near, LARGE), beliefs)
-
-    assert "acme/medium" == decision.explanation["gate"]["learning_choice"]
-    assert "acme/large" == decision.chosen.model.name
+    assert "complex" == decide(follow_up).explanation["complexity"]["tier"]
+    assert "simple" == decide(an_ask("And then?")).explanation["complexity"]["tier"]
 
 
 def test_a_decision_reads_like_an_argument():
-    beliefs = Beliefs({("acme/medium", "moderate"): Evidence(12, 9)})
+    beliefs = Beliefs({"acme/medium": evidence_of(PHI, 0.75, 100)})
 
     decision = decide(an_ask(MODERATE), beliefs=beliefs)
 
@@ -184,12 +167,19 @@ def test_a_decision_reads_like_an_argument():
     assert said == json.loads(json.dumps(said, allow_nan=False))
     assert "moderate" == said["complexity"]["tier"]
     assert 3 == len(said["complexity"]["terms"])
-    assert {"model", "expected_cost_usd", "expected_quality", "evidence"} == set(
+    assert {"model", "expected_cost_usd", "expected_quality", "spread", "evidence"} == set(
         said["candidates"][0]
     )
-    assert 12 == said["candidates"][0]["evidence"]
+    assert 90 < said["candidates"][0]["evidence"] < 100
     assert "acme/medium" in said["reasoning"]
     assert decision.confidence == said["confidence"]
+
+
+def test_what_learning_needs_later_is_kept_with_a_decision():
+    decision = decide(an_ask(MODERATE))
+
+    assert np.allclose(vector_of(complexity_of(MODERATE)), unpacked(decision.features), atol=1e-5)
+    assert complexity_of(MODERATE).score == decision.score
 
 
 def test_the_expected_cost_is_the_prompt_and_an_answer_of_the_usual_length():
@@ -271,6 +261,10 @@ def test_an_unknown_strategy_is_refused(name):
         ("learning", {"preset": "lavish"}),
         ("learning", {"preset": ["economy"]}),
         ("hybrid", {"presets": "economy"}),
+        ("hybrid", {"min_quality": 1.5}),
+        ("hybrid", {"min_quality": True}),
+        ("learning", {"max_cost_usd": -1}),
+        ("learning", {"max_cost_usd": "1"}),
         ("fixed", {}),
         ("fixed", {"model": None}),
         ("fixed", {"model": 7}),

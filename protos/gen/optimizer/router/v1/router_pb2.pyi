@@ -691,6 +691,66 @@ class RecordFeedbackResponse(_message.Message):
 Global___RecordFeedbackResponse: _TypeAlias = RecordFeedbackResponse  # noqa: Y015
 
 @_typing.final
+class RecordVoteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CACHE_KEY_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    RATING_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    cache_key: _builtins.str
+    tenant: _builtins.str
+    rating: _builtins.int
+    """-1 or 1"""
+    comment: _builtins.str
+    """up to 500 characters"""
+    def __init__(
+        self,
+        *,
+        cache_key: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        rating: _builtins.int = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_key", b"cache_key", "comment", b"comment", "rating", b"rating", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordVoteRequest: _TypeAlias = RecordVoteRequest  # noqa: Y015
+
+@_typing.final
+class RecordVoteResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUALITY_SCORE_FIELD_NUMBER: _builtins.int
+    UP_FIELD_NUMBER: _builtins.int
+    DOWN_FIELD_NUMBER: _builtins.int
+    INVALIDATED_FIELD_NUMBER: _builtins.int
+    quality_score: _builtins.float
+    """(up - down) / (up + down), -1 to 1"""
+    up: _builtins.int
+    down: _builtins.int
+    invalidated: _builtins.bool
+    """the answer was forgotten"""
+    def __init__(
+        self,
+        *,
+        quality_score: _builtins.float = ...,
+        up: _builtins.int = ...,
+        down: _builtins.int = ...,
+        invalidated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["down", b"down", "invalidated", b"invalidated", "quality_score", b"quality_score", "up", b"up"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordVoteResponse: _TypeAlias = RecordVoteResponse  # noqa: Y015
+
+@_typing.final
 class GetLearningStatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -710,16 +770,45 @@ class GetLearningStatusResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    COMPARISON_FIELD_NUMBER: _builtins.int
+    LAST_REFIT_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    MODERATE_FROM_FIELD_NUMBER: _builtins.int
+    COMPLEX_FROM_FIELD_NUMBER: _builtins.int
+    THRESHOLDS_FROM_PROMPTS_FIELD_NUMBER: _builtins.int
+    outcomes: _builtins.int
+    """learned so far, of all models"""
+    refused: _builtins.int
+    """kept states that were absurd; the prior stands in for them"""
+    moderate_from: _builtins.float
+    """complexity scores at which the tiers begin"""
+    complex_from: _builtins.float
+    thresholds_from_prompts: _builtins.int
+    """whose quantiles they are; 0: fixed"""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___LearnedModel]: ...
+    @_builtins.property
+    def comparison(self) -> Global___Comparison: ...
+    @_builtins.property
+    def last_refit(self) -> Global___Refit:
+        """absent: there was none"""
+
     def __init__(
         self,
         *,
         models: _abc.Iterable[Global___LearnedModel] | None = ...,
+        outcomes: _builtins.int = ...,
+        comparison: Global___Comparison | None = ...,
+        last_refit: Global___Refit | None = ...,
+        refused: _builtins.int = ...,
+        moderate_from: _builtins.float = ...,
+        complex_from: _builtins.float = ...,
+        thresholds_from_prompts: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison", "last_refit", b"last_refit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison", "complex_from", b"complex_from", "last_refit", b"last_refit", "models", b"models", "moderate_from", b"moderate_from", "outcomes", b"outcomes", "refused", b"refused", "thresholds_from_prompts", b"thresholds_from_prompts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -735,6 +824,8 @@ class LearnedModel(_message.Message):
     DIFFICULTY_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    SPREAD_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     difficulty: _builtins.str
     """simple, moderate, complex"""
@@ -742,6 +833,10 @@ class LearnedModel(_message.Message):
     """expected, 0 to 1"""
     evidence: _builtins.float
     """weight of the outcomes behind it, the prior's left out"""
+    spread: _builtins.float
+    """standard deviation of the expected quality"""
+    outcomes: _builtins.int
+    """of this model, ever"""
     def __init__(
         self,
         *,
@@ -749,14 +844,92 @@ class LearnedModel(_message.Message):
         difficulty: _builtins.str = ...,
         quality: _builtins.float = ...,
         evidence: _builtins.float = ...,
+        spread: _builtins.float = ...,
+        outcomes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["difficulty", b"difficulty", "evidence", b"evidence", "model", b"model", "quality", b"quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difficulty", b"difficulty", "evidence", b"evidence", "model", b"model", "outcomes", b"outcomes", "quality", b"quality", "spread", b"spread"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LearnedModel: _TypeAlias = LearnedModel  # noqa: Y015
+
+@_typing.final
+class Comparison(_message.Message):
+    """Hybrid against complexity, on the newest requests where the two disagreed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TREATED_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
+    TREATED_QUALITY_FIELD_NUMBER: _builtins.int
+    CONTROL_QUALITY_FIELD_NUMBER: _builtins.int
+    MOST_ADVANTAGE_FIELD_NUMBER: _builtins.int
+    FALLEN_BACK_FIELD_NUMBER: _builtins.int
+    treated: _builtins.int
+    """outcomes where learning's choice was taken"""
+    control: _builtins.int
+    """where complexity's was kept, by chance"""
+    treated_quality: _builtins.float
+    """mean, 0 to 1; absent: too few"""
+    control_quality: _builtins.float
+    most_advantage: _builtins.float
+    """upper end of hybrid's advantage, one-sided 95 %"""
+    fallen_back: _builtins.bool
+    """hybrid did worse, and leaves the choice to complexity"""
+    def __init__(
+        self,
+        *,
+        treated: _builtins.int = ...,
+        control: _builtins.int = ...,
+        treated_quality: _builtins.float | None = ...,
+        control_quality: _builtins.float | None = ...,
+        most_advantage: _builtins.float | None = ...,
+        fallen_back: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_control_quality", b"_control_quality", "_most_advantage", b"_most_advantage", "_treated_quality", b"_treated_quality", "control_quality", b"control_quality", "most_advantage", b"most_advantage", "treated_quality", b"treated_quality"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_control_quality", b"_control_quality", "_most_advantage", b"_most_advantage", "_treated_quality", b"_treated_quality", "control", b"control", "control_quality", b"control_quality", "fallen_back", b"fallen_back", "most_advantage", b"most_advantage", "treated", b"treated", "treated_quality", b"treated_quality"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__control_quality: _TypeAlias = _typing.Literal["control_quality"]  # noqa: Y015
+    _WhichOneofArgType__control_quality: _TypeAlias = _typing.Literal["_control_quality", b"_control_quality"]  # noqa: Y015
+    _WhichOneofReturnType__most_advantage: _TypeAlias = _typing.Literal["most_advantage"]  # noqa: Y015
+    _WhichOneofArgType__most_advantage: _TypeAlias = _typing.Literal["_most_advantage", b"_most_advantage"]  # noqa: Y015
+    _WhichOneofReturnType__treated_quality: _TypeAlias = _typing.Literal["treated_quality"]  # noqa: Y015
+    _WhichOneofArgType__treated_quality: _TypeAlias = _typing.Literal["_treated_quality", b"_treated_quality"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__control_quality) -> _WhichOneofReturnType__control_quality | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most_advantage) -> _WhichOneofReturnType__most_advantage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__treated_quality) -> _WhichOneofReturnType__treated_quality | None: ...
+
+Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
+
+@_typing.final
+class Refit(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FITTED_AT_MS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    fitted_at_ms: _builtins.int
+    """Unix time"""
+    outcomes: _builtins.int
+    """it was fitted on"""
+    def __init__(
+        self,
+        *,
+        fitted_at_ms: _builtins.int = ...,
+        outcomes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fitted_at_ms", b"fitted_at_ms", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refit: _TypeAlias = Refit  # noqa: Y015
 
 @_typing.final
 class RetrainLearningRequest(_message.Message):
@@ -805,3 +978,256 @@ class RetrainLearningResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetrainLearningResponse: _TypeAlias = RetrainLearningResponse  # noqa: Y015
+
+@_typing.final
+class GetFeedbackSummaryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    days: _builtins.int
+    """looked back on; 0: 30"""
+    def __init__(
+        self,
+        *,
+        days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFeedbackSummaryRequest: _TypeAlias = GetFeedbackSummaryRequest  # noqa: Y015
+
+@_typing.final
+class GetFeedbackSummaryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    VOTES_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    days: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelFeedback]: ...
+    @_builtins.property
+    def votes(self) -> Global___Votes: ...
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___ModelFeedback] | None = ...,
+        votes: Global___Votes | None = ...,
+        days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["votes", b"votes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "models", b"models", "votes", b"votes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFeedbackSummaryResponse: _TypeAlias = GetFeedbackSummaryResponse  # noqa: Y015
+
+@_typing.final
+class ModelFeedback(_message.Message):
+    """What was said of one model's answers, and what was seen in them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    source: _builtins.str
+    """stars, votes, failed, empty, refused, invalid_json, regenerated"""
+    outcomes: _builtins.int
+    quality: _builtins.float
+    """mean outcome, 0 to 1"""
+    weight: _builtins.float
+    """with which they were learned, summed"""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        source: _builtins.str = ...,
+        outcomes: _builtins.int = ...,
+        quality: _builtins.float = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "outcomes", b"outcomes", "quality", b"quality", "source", b"source", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelFeedback: _TypeAlias = ModelFeedback  # noqa: Y015
+
+@_typing.final
+class Votes(_message.Message):
+    """Of answers in the response cache."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    UP_FIELD_NUMBER: _builtins.int
+    DOWN_FIELD_NUMBER: _builtins.int
+    INVALIDATED_FIELD_NUMBER: _builtins.int
+    answers: _builtins.int
+    """that were voted on"""
+    up: _builtins.int
+    down: _builtins.int
+    invalidated: _builtins.int
+    """answers that were forgotten for it"""
+    def __init__(
+        self,
+        *,
+        answers: _builtins.int = ...,
+        up: _builtins.int = ...,
+        down: _builtins.int = ...,
+        invalidated: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "down", b"down", "invalidated", b"invalidated", "up", b"up"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Votes: _TypeAlias = Votes  # noqa: Y015
+
+@_typing.final
+class GetPerformanceTrendsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    pattern: _builtins.str
+    """what prompts are about; empty: all"""
+    days: _builtins.int
+    """looked back on; 0: 30"""
+    def __init__(
+        self,
+        *,
+        pattern: _builtins.str = ...,
+        days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPerformanceTrendsRequest: _TypeAlias = GetPerformanceTrendsRequest  # noqa: Y015
+
+@_typing.final
+class GetPerformanceTrendsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRENDS_FIELD_NUMBER: _builtins.int
+    PATTERNS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    days: _builtins.int
+    @_builtins.property
+    def trends(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trend]: ...
+    @_builtins.property
+    def patterns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """there are"""
+
+    def __init__(
+        self,
+        *,
+        trends: _abc.Iterable[Global___Trend] | None = ...,
+        patterns: _abc.Iterable[_builtins.str] | None = ...,
+        days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "patterns", b"patterns", "trends", b"trends"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPerformanceTrendsResponse: _TypeAlias = GetPerformanceTrendsResponse  # noqa: Y015
+
+@_typing.final
+class Trend(_message.Message):
+    """One model on one pattern."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    CHANGE_LOW_FIELD_NUMBER: _builtins.int
+    CHANGE_HIGH_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    pattern: _builtins.str
+    quality: _builtins.float
+    """weighted mean over all days, 0 to 1"""
+    outcomes: _builtins.int
+    change: _builtins.float
+    """later half less earlier half, in quality; absent: too few outcomes"""
+    change_low: _builtins.float
+    """95 % interval"""
+    change_high: _builtins.float
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___Day]:
+        """with outcomes, oldest first"""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        pattern: _builtins.str = ...,
+        days: _abc.Iterable[Global___Day] | None = ...,
+        quality: _builtins.float = ...,
+        outcomes: _builtins.int = ...,
+        change: _builtins.float | None = ...,
+        change_low: _builtins.float | None = ...,
+        change_high: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "change", b"change", "change_high", b"change_high", "change_low", b"change_low"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "days", b"days", "model", b"model", "outcomes", b"outcomes", "pattern", b"pattern", "quality", b"quality"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
+    _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
+    _WhichOneofReturnType__change_high: _TypeAlias = _typing.Literal["change_high"]  # noqa: Y015
+    _WhichOneofArgType__change_high: _TypeAlias = _typing.Literal["_change_high", b"_change_high"]  # noqa: Y015
+    _WhichOneofReturnType__change_low: _TypeAlias = _typing.Literal["change_low"]  # noqa: Y015
+    _WhichOneofArgType__change_low: _TypeAlias = _typing.Literal["_change_low", b"_change_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change) -> _WhichOneofReturnType__change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change_high) -> _WhichOneofReturnType__change_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change_low) -> _WhichOneofReturnType__change_low | None: ...
+
+Global___Trend: _TypeAlias = Trend  # noqa: Y015
+
+@_typing.final
+class Day(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    date: _builtins.str
+    """UTC, YYYY-MM-DD"""
+    quality: _builtins.float
+    outcomes: _builtins.int
+    def __init__(
+        self,
+        *,
+        date: _builtins.str = ...,
+        quality: _builtins.float = ...,
+        outcomes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "outcomes", b"outcomes", "quality", b"quality"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Day: _TypeAlias = Day  # noqa: Y015

@@ -80,6 +80,11 @@ class RouterServiceStub:
                 request_serializer=optimizer_dot_router_dot_v1_dot_ledger__pb2.ReadLedgerRequest.SerializeToString,
                 response_deserializer=optimizer_dot_router_dot_v1_dot_ledger__pb2.ReadLedgerResponse.FromString,
                 _registered_method=True)
+        self.RecordVote = channel.unary_unary(
+                '/optimizer.router.v1.RouterService/RecordVote',
+                request_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.RecordVoteRequest.SerializeToString,
+                response_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.RecordVoteResponse.FromString,
+                _registered_method=True)
         self.GetLearningStatus = channel.unary_unary(
                 '/optimizer.router.v1.RouterService/GetLearningStatus',
                 request_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetLearningStatusRequest.SerializeToString,
@@ -89,6 +94,16 @@ class RouterServiceStub:
                 '/optimizer.router.v1.RouterService/RetrainLearning',
                 request_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.RetrainLearningRequest.SerializeToString,
                 response_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.RetrainLearningResponse.FromString,
+                _registered_method=True)
+        self.GetFeedbackSummary = channel.unary_unary(
+                '/optimizer.router.v1.RouterService/GetFeedbackSummary',
+                request_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetFeedbackSummaryRequest.SerializeToString,
+                response_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetFeedbackSummaryResponse.FromString,
+                _registered_method=True)
+        self.GetPerformanceTrends = channel.unary_unary(
+                '/optimizer.router.v1.RouterService/GetPerformanceTrends',
+                request_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsRequest.SerializeToString,
+                response_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsResponse.FromString,
                 _registered_method=True)
 
 
@@ -191,8 +206,20 @@ class RouterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordVote(self, request, context):
+        """Counts one vote on a cached answer; one that does badly is forgotten.
+
+        Deadline: 2 s.
+        Errors: INVALID_ARGUMENT  the rating is neither -1 nor 1
+        NOT_FOUND         no answer is kept under this key
+        UNAVAILABLE       Redis or Postgres is silent
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLearningStatus(self, request, context):
-        """Says what learning believes of each model, and on how much evidence.
+        """Says what learning believes of each model, on how much evidence, and whether hybrid is trusted.
 
         Deadline: 2 s.
         Errors: UNAVAILABLE  Postgres is silent
@@ -202,12 +229,32 @@ class RouterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetrainLearning(self, request, context):
-        """Re-fits what learning believes from the ledger.
-
-        Not served yet: answers UNIMPLEMENTED.
+        """Fits the prior of every model anew to all outcomes that are kept; the same from the same.
 
         Deadline: 60 s.
         Errors: ALREADY_EXISTS  another replica is at it
+        UNAVAILABLE     Postgres is silent
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFeedbackSummary(self, request, context):
+        """Sums up the outcomes that learning was told: by source, by model, and the votes on cached answers.
+
+        Deadline: 5 s.
+        Errors: UNAVAILABLE  Postgres is silent
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPerformanceTrends(self, request, context):
+        """Says how good each model's answers were, day by day, on one pattern of prompts or on all.
+
+        Deadline: 5 s.
+        Errors: INVALID_ARGUMENT  there is no such pattern
+        UNAVAILABLE       Postgres is silent
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,6 +303,11 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     request_deserializer=optimizer_dot_router_dot_v1_dot_ledger__pb2.ReadLedgerRequest.FromString,
                     response_serializer=optimizer_dot_router_dot_v1_dot_ledger__pb2.ReadLedgerResponse.SerializeToString,
             ),
+            'RecordVote': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordVote,
+                    request_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.RecordVoteRequest.FromString,
+                    response_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.RecordVoteResponse.SerializeToString,
+            ),
             'GetLearningStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLearningStatus,
                     request_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetLearningStatusRequest.FromString,
@@ -265,6 +317,16 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.RetrainLearning,
                     request_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.RetrainLearningRequest.FromString,
                     response_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.RetrainLearningResponse.SerializeToString,
+            ),
+            'GetFeedbackSummary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFeedbackSummary,
+                    request_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetFeedbackSummaryRequest.FromString,
+                    response_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetFeedbackSummaryResponse.SerializeToString,
+            ),
+            'GetPerformanceTrends': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPerformanceTrends,
+                    request_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsRequest.FromString,
+                    response_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -499,6 +561,33 @@ class RouterService:
             _registered_method=True)
 
     @staticmethod
+    def RecordVote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/optimizer.router.v1.RouterService/RecordVote',
+            optimizer_dot_router_dot_v1_dot_router__pb2.RecordVoteRequest.SerializeToString,
+            optimizer_dot_router_dot_v1_dot_router__pb2.RecordVoteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetLearningStatus(request,
             target,
             options=(),
@@ -542,6 +631,60 @@ class RouterService:
             '/optimizer.router.v1.RouterService/RetrainLearning',
             optimizer_dot_router_dot_v1_dot_router__pb2.RetrainLearningRequest.SerializeToString,
             optimizer_dot_router_dot_v1_dot_router__pb2.RetrainLearningResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFeedbackSummary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/optimizer.router.v1.RouterService/GetFeedbackSummary',
+            optimizer_dot_router_dot_v1_dot_router__pb2.GetFeedbackSummaryRequest.SerializeToString,
+            optimizer_dot_router_dot_v1_dot_router__pb2.GetFeedbackSummaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPerformanceTrends(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/optimizer.router.v1.RouterService/GetPerformanceTrends',
+            optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsRequest.SerializeToString,
+            optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -98,19 +98,39 @@ class RouterServiceStub:
     Errors: INVALID_ARGUMENT  the cursor is not one that ReadLedger gave
             UNAVAILABLE       Postgres is silent
     """
+    RecordVote: _grpc.UnaryUnaryMultiCallable[_router_pb2.RecordVoteRequest, _router_pb2.RecordVoteResponse]
+    """Counts one vote on a cached answer; one that does badly is forgotten.
+
+    Deadline: 2 s.
+    Errors: INVALID_ARGUMENT  the rating is neither -1 nor 1
+            NOT_FOUND         no answer is kept under this key
+            UNAVAILABLE       Redis or Postgres is silent
+    """
     GetLearningStatus: _grpc.UnaryUnaryMultiCallable[_router_pb2.GetLearningStatusRequest, _router_pb2.GetLearningStatusResponse]
-    """Says what learning believes of each model, and on how much evidence.
+    """Says what learning believes of each model, on how much evidence, and whether hybrid is trusted.
 
     Deadline: 2 s.
     Errors: UNAVAILABLE  Postgres is silent
     """
     RetrainLearning: _grpc.UnaryUnaryMultiCallable[_router_pb2.RetrainLearningRequest, _router_pb2.RetrainLearningResponse]
-    """Re-fits what learning believes from the ledger.
-
-    Not served yet: answers UNIMPLEMENTED.
+    """Fits the prior of every model anew to all outcomes that are kept; the same from the same.
 
     Deadline: 60 s.
     Errors: ALREADY_EXISTS  another replica is at it
+            UNAVAILABLE     Postgres is silent
+    """
+    GetFeedbackSummary: _grpc.UnaryUnaryMultiCallable[_router_pb2.GetFeedbackSummaryRequest, _router_pb2.GetFeedbackSummaryResponse]
+    """Sums up the outcomes that learning was told: by source, by model, and the votes on cached answers.
+
+    Deadline: 5 s.
+    Errors: UNAVAILABLE  Postgres is silent
+    """
+    GetPerformanceTrends: _grpc.UnaryUnaryMultiCallable[_router_pb2.GetPerformanceTrendsRequest, _router_pb2.GetPerformanceTrendsResponse]
+    """Says how good each model's answers were, day by day, on one pattern of prompts or on all.
+
+    Deadline: 5 s.
+    Errors: INVALID_ARGUMENT  there is no such pattern
+            UNAVAILABLE       Postgres is silent
     """
 
 @_typing.type_check_only
@@ -182,19 +202,39 @@ class RouterServiceAsyncStub(RouterServiceStub):
     Errors: INVALID_ARGUMENT  the cursor is not one that ReadLedger gave
             UNAVAILABLE       Postgres is silent
     """
+    RecordVote: _aio.UnaryUnaryMultiCallable[_router_pb2.RecordVoteRequest, _router_pb2.RecordVoteResponse]  # type: ignore[assignment]
+    """Counts one vote on a cached answer; one that does badly is forgotten.
+
+    Deadline: 2 s.
+    Errors: INVALID_ARGUMENT  the rating is neither -1 nor 1
+            NOT_FOUND         no answer is kept under this key
+            UNAVAILABLE       Redis or Postgres is silent
+    """
     GetLearningStatus: _aio.UnaryUnaryMultiCallable[_router_pb2.GetLearningStatusRequest, _router_pb2.GetLearningStatusResponse]  # type: ignore[assignment]
-    """Says what learning believes of each model, and on how much evidence.
+    """Says what learning believes of each model, on how much evidence, and whether hybrid is trusted.
 
     Deadline: 2 s.
     Errors: UNAVAILABLE  Postgres is silent
     """
     RetrainLearning: _aio.UnaryUnaryMultiCallable[_router_pb2.RetrainLearningRequest, _router_pb2.RetrainLearningResponse]  # type: ignore[assignment]
-    """Re-fits what learning believes from the ledger.
-
-    Not served yet: answers UNIMPLEMENTED.
+    """Fits the prior of every model anew to all outcomes that are kept; the same from the same.
 
     Deadline: 60 s.
     Errors: ALREADY_EXISTS  another replica is at it
+            UNAVAILABLE     Postgres is silent
+    """
+    GetFeedbackSummary: _aio.UnaryUnaryMultiCallable[_router_pb2.GetFeedbackSummaryRequest, _router_pb2.GetFeedbackSummaryResponse]  # type: ignore[assignment]
+    """Sums up the outcomes that learning was told: by source, by model, and the votes on cached answers.
+
+    Deadline: 5 s.
+    Errors: UNAVAILABLE  Postgres is silent
+    """
+    GetPerformanceTrends: _aio.UnaryUnaryMultiCallable[_router_pb2.GetPerformanceTrendsRequest, _router_pb2.GetPerformanceTrendsResponse]  # type: ignore[assignment]
+    """Says how good each model's answers were, day by day, on one pattern of prompts or on all.
+
+    Deadline: 5 s.
+    Errors: INVALID_ARGUMENT  there is no such pattern
+            UNAVAILABLE       Postgres is silent
     """
 
 class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -313,12 +353,26 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def RecordVote(
+        self,
+        request: _router_pb2.RecordVoteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.RecordVoteResponse, _abc.Awaitable[_router_pb2.RecordVoteResponse]]:
+        """Counts one vote on a cached answer; one that does badly is forgotten.
+
+        Deadline: 2 s.
+        Errors: INVALID_ARGUMENT  the rating is neither -1 nor 1
+                NOT_FOUND         no answer is kept under this key
+                UNAVAILABLE       Redis or Postgres is silent
+        """
+
+    @_abc_1.abstractmethod
     def GetLearningStatus(
         self,
         request: _router_pb2.GetLearningStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.GetLearningStatusResponse, _abc.Awaitable[_router_pb2.GetLearningStatusResponse]]:
-        """Says what learning believes of each model, and on how much evidence.
+        """Says what learning believes of each model, on how much evidence, and whether hybrid is trusted.
 
         Deadline: 2 s.
         Errors: UNAVAILABLE  Postgres is silent
@@ -330,12 +384,36 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _router_pb2.RetrainLearningRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.RetrainLearningResponse, _abc.Awaitable[_router_pb2.RetrainLearningResponse]]:
-        """Re-fits what learning believes from the ledger.
-
-        Not served yet: answers UNIMPLEMENTED.
+        """Fits the prior of every model anew to all outcomes that are kept; the same from the same.
 
         Deadline: 60 s.
         Errors: ALREADY_EXISTS  another replica is at it
+                UNAVAILABLE     Postgres is silent
+        """
+
+    @_abc_1.abstractmethod
+    def GetFeedbackSummary(
+        self,
+        request: _router_pb2.GetFeedbackSummaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.GetFeedbackSummaryResponse, _abc.Awaitable[_router_pb2.GetFeedbackSummaryResponse]]:
+        """Sums up the outcomes that learning was told: by source, by model, and the votes on cached answers.
+
+        Deadline: 5 s.
+        Errors: UNAVAILABLE  Postgres is silent
+        """
+
+    @_abc_1.abstractmethod
+    def GetPerformanceTrends(
+        self,
+        request: _router_pb2.GetPerformanceTrendsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.GetPerformanceTrendsResponse, _abc.Awaitable[_router_pb2.GetPerformanceTrendsResponse]]:
+        """Says how good each model's answers were, day by day, on one pattern of prompts or on all.
+
+        Deadline: 5 s.
+        Errors: INVALID_ARGUMENT  there is no such pattern
+                UNAVAILABLE       Postgres is silent
         """
 
 def add_RouterServiceServicer_to_server(servicer: RouterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

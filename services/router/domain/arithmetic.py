@@ -1,0 +1,81 @@
+"""Sums in a text: found and computed anew, exactly, with bounds on how large they may get."""
+
+import re
+from fractions import Fraction
+
+_NUMBER = r"-?\d{1,15}(?:,\d{3})*(?:\.\d{1,9})?"
+_SIGN = r"\s*(?:[-+*/x\u00d7\u00f7\u00b7]|times|plus|minus|divided by)\s*"
+_SUM = re.compile(rf"\(?{_NUMBER}\)?(?:{_SIGN}\(?{_NUMBER}\)?){{1,11}}", re.IGNORECASE)
+_EQUATION = re.compile(
+    rf"({_NUMBER}(?:{_SIGN}{_NUMBER}){{1,11}})\s*=\s*\$?({_NUMBER})", re.IGNORECASE
+)
+_NUMBERS = re.compile(r"(?<![\w.])-?\$?\d{1,15}(?:,\d{3})*(?:\.\d{1,9})?")
+_TOKEN = re.compile(
+    rf"{_NUMBER}|[-+*/x\u00d7\u00f7\u00b7]|times|plus|minus|divided by", re.IGNORECASE
+)
+_SIGNS = {
+    "x": "*",
+    "\N{MULTIPLICATION SIGN}": "*",
+    "\N{MIDDLE DOT}": "*",
+    "\N{DIVISION SIGN}": "/",
+}
+_SIGNS |= {"times": "*", "plus": "+", "minus": "-", "divided by": "/"}
+_LOOKED_AT = 8_000  # characters
+CLOSE = Fraction(1, 200)  # answers are rounded: 33.3 for a third of a hundred
+
+
+def numbers_of(text: str) -> list[Fraction]:
+    """Return the numbers of *text*, in order."""
+    found = _NUMBERS.findall(text[-_LOOKED_AT:])
+    return [Fraction(one.replace(",", "").replace("$", "")) for one in found]
+
+
+def asked_sum(prompt: str) -> Fraction | None:
+    """Compute the one sum that *prompt* asks for; None: it holds none, several, or brackets."""
+    found = [one for one in _SUM.findall(prompt[:_LOOKED_AT]) if "(" not in one and ")" not in one]
+    return _compute(found[0]) if len(found) == 1 else None
+
+
+def wrong_steps(answer: str) -> int:
+    """Count the equations of *answer* whose sides differ."""
+    wrong = 0
+    for left, right in _EQUATION.findall(answer[:_LOOKED_AT]):
+        value = _compute(left)
+        wrong += value is not None and not close(value, Fraction(right.replace(",", "")))
+    return wrong
+
+
+def close(one: Fraction, other: Fraction) -> bool:
+    return one == other or abs(one - other) <= CLOSE * max(abs(one), abs(other)) * Fraction(1, 5)
+
+
+def _compute(text: str) -> Fraction | None:
+    """Compute sums and products of numbers; * and / first. None: a division by nothing."""
+    terms: list[Fraction] = []
+    sign = "+"
+    for token in _split(text):
+        if token in ("+", "-", "*", "/"):
+            sign = token
+            continue
+        number = Fraction(token.replace(",", ""))
+        if sign == "*" and terms:
+            terms[-1] *= number
+        elif sign == "/" and terms:
+            if not number:
+                return None
+            terms[-1] /= number
+        else:
+            terms.append(-number if sign == "-" else number)
+    return sum(terms, Fraction()) if terms else None
+
+
+def _split(text: str) -> list[str]:
+    """Cut into numbers and signs: in "7-3" the minus is a sign, in "7 * -3" part of a number."""
+    tokens: list[str] = []
+    for token in _TOKEN.findall(text):
+        lower = token.lower()
+        if token.startswith("-") and len(token) > 1 and tokens and tokens[-1] not in "+-*/":
+            tokens += ["-", token[1:]]
+        else:
+            tokens.append(_SIGNS.get(lower, lower))
+    return tokens

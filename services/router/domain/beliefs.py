@@ -1,0 +1,96 @@
+"""What was learned so far, as one decision sees it: a snapshot that never changes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from services.router.domain.catalog import Model
+from services.router.domain.complexity import FIXED, Thresholds
+from services.router.domain.learning import (
+    NO_EVIDENCE,
+    PRIOR_DIFFICULTY,
+    PRIOR_FEATURE,
+    PRIOR_LEVEL,
+    Belief,
+    Evidence,
+    Prior,
+    believe,
+    prior_of,
+)
+from services.router.domain.vector import SIZE, Floats
+
+DEFAULT_OUTPUT_TOKENS = 300
+LENGTHS = "output_tokens"  # the evidence on how long answers are; models are called a/b
+LENGTH_SCALE = 10.0  # lengths are learned as log(tokens) / LENGTH_SCALE: 0 to 1 up to 22,000
+ENOUGH_LENGTHS = 20.0
+MOST_LENGTH_RATIO = 20.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beliefs:
+    """
+    Args:
+        evidence: By model. What is absurd must have been left out: `Evidence.unpack` does.
+        corrections: What the last re-fit added to θ₀, by model.
+        output_tokens: Running mean by model.
+        lengths: How long answers are, by prompt: of all models together.
+        usual_cost_nano_usd: Running mean of what the dearest model would have cost.
+        thresholds: Where the tiers of complexity begin.
+        fallen_back: Hybrid did worse than complexity lately, and leaves the choice to it.
+    """
+
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    corrections: Mapping[str, Floats] = field(default_factory=dict)
+    output_tokens: Mapping[str, float] = field(default_factory=dict)
+    lengths: Evidence = NO_EVIDENCE
+    usual_cost_nano_usd: float | None = None
+    thresholds: Thresholds = FIXED
+    fallen_back: bool = False
+    _known: dict[tuple[str, float], Belief] = field(default_factory=dict, repr=False)
+
+    def of(self, model: Model) -> Belief:
+        """Return what is believed of *model*; computed once a snapshot."""
+        key = (model.name, model.capability)
+        found = self._known.get(key)
+        if found is None:
+            prior = prior_of(model.capability, self.corrections.get(model.name))
+            found = believe(prior, self.evidence.get(model.name, NO_EVIDENCE))
+            self._known[key] = found
+        return found
+
+    def answer_tokens(self, model: Model, phi: Floats | None = None) -> float:
+        """Return how long an answer of *model* is expected to be, to a prompt with *phi*."""
+        mean = self.output_tokens.get(model.name, DEFAULT_OUTPUT_TOKENS)
+        if not (math.isfinite(mean) and mean > 0):
+            mean = DEFAULT_OUTPUT_TOKENS
+        return mean if phi is None else mean * self.length_ratio(phi)
+
+    def length_ratio(self, phi: Floats) -> float:
+        """Say how many times longer than usual answers to such a prompt are."""
+        lengths = self.lengths
+        if lengths.weight < ENOUGH_LENGTHS:
+            return 1.0
+        usual = float(lengths.vector[0]) / lengths.weight
+        key = (LENGTHS, usual)
+        belief = self._known.get(key)
+        if belief is None:
+            belief = self._known[key] = believe(_length_prior(usual), lengths)
+        ratio = math.exp(LENGTH_SCALE * (belief.expect(phi)[0] - usual))
+        return max(1 / MOST_LENGTH_RATIO, min(ratio, MOST_LENGTH_RATIO))
+
+
+NOTHING_LEARNED = Beliefs()
+
+
+def length_outcome(output_tokens: int) -> float:
+    """Return a length as `Beliefs.lengths` learns it."""
+    return min(math.log(max(output_tokens, 1)) / LENGTH_SCALE, 1.0)
+
+
+def _length_prior(usual: float) -> Prior:
+    mean, precision = np.zeros(SIZE), np.full(SIZE, PRIOR_FEATURE)
+    mean[0] = usual
+    precision[0], precision[1] = PRIOR_LEVEL, PRIOR_DIFFICULTY
+    return Prior(mean, precision)

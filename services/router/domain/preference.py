@@ -1,0 +1,98 @@
+"""Quality against cost: which of the models that fit learning would take, and how it finds out."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from services.router.domain.candidates import Question, cost_order
+from services.router.domain.decision import Candidate
+
+Preset = Literal["economy", "balanced", "quality"]
+# Expected quality that is worth as much as what the dearest model costs on a usual prompt.
+PRICE_OF_QUALITY: Mapping[Preset, float] = {"economy": 0.3, "balanced": 0.12, "quality": 0.03}
+# A prompt that is larger than usual weighs more, but ten times the size is no ten times the doubt.
+MOST_SIZE = 4.0
+
+EXPLORED_SHARE = 0.1  # of traffic, at most
+BOLDNESS = 0.5  # standard deviations that Thompson sampling draws
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller wants of learning: a preset, or bounds of its own."""
+
+    preset: Preset
+    min_quality: float | None = None
+    max_cost_nano_usd: int | None = None
+
+    @property
+    def price(self) -> float:
+        """Quality that what the dearest model costs on a usual prompt is worth."""
+        return PRICE_OF_QUALITY[self.preset]
+
+    @property
+    def explorable(self) -> bool:
+        """False where the caller pins quality: nothing is tried on them."""
+        return self.min_quality is None and self.preset != "quality"
+
+
+def affordable(fits: Sequence[Candidate], wish: Wish) -> list[Candidate]:
+    """Leave out what is above the caller's cost cap; if all are, only the cheapest stays."""
+    cap = wish.max_cost_nano_usd
+    if cap is None:
+        return list(fits)
+    within = [
+        c for c in fits if c.expected_cost_nano_usd is not None and c.expected_cost_nano_usd <= cap
+    ]
+    return within or [min(fits, key=cost_order)]
+
+
+def order(question: Question, fits: Sequence[Candidate], wish: Wish) -> list[Candidate]:
+    """Sort by what learning would take first."""
+    if wish.min_quality is not None:
+        bar = wish.min_quality
+        good = sorted((c for c in fits if c.expected_quality >= bar), key=cost_order)
+        rest = sorted((c for c in fits if c.expected_quality < bar), key=_quality_order)
+        return [*good, *rest]
+    worth = worths(question, fits, wish.price)
+    return sorted(fits, key=lambda c: (-worth[c.model.name], *cost_order(c)))
+
+
+def worths(question: Question, fits: Sequence[Candidate], price: float) -> dict[str, float]:
+    """Return quality - price·cost/(cost of the dearest), by model; unpriced counts as dearest."""
+    costs = [c.expected_cost_nano_usd for c in fits if c.expected_cost_nano_usd is not None]
+    dearest = max(costs, default=0)
+    scale = price * _size(dearest, question.beliefs.usual_cost_nano_usd)
+    return {
+        c.model.name: c.expected_quality
+        - scale
+        * (1.0 if c.expected_cost_nano_usd is None else c.expected_cost_nano_usd / (dearest or 1))
+        for c in fits
+    }
+
+
+def explore(question: Question, fits: Sequence[Candidate], wish: Wish) -> Candidate:
+    """Draw each quality from what is believed of it, and take the best draw."""
+    dice = dice_of(question, "draw")
+    drawn = [
+        replace(c, expected_quality=dice.gauss(c.expected_quality, BOLDNESS * c.spread))
+        for c in fits
+    ]
+    worth = worths(question, drawn, wish.price)
+    return max(fits, key=lambda c: worth[c.model.name])
+
+
+def dice_of(question: Question, purpose: str) -> random.Random:
+    """Return the request's own chance: the same on every replica, another for each purpose."""
+    return random.Random(f"{question.request_id.hex}{purpose}")  # noqa: S311 - no secret
+
+
+def _size(dearest: int, usual: float | None) -> float:
+    if not usual or not usual > 0 or not dearest:
+        return 1.0
+    return max(1 / MOST_SIZE, min(dearest / usual, MOST_SIZE))
+
+
+def _quality_order(candidate: Candidate) -> tuple[float, bool, int, float, str]:
+    return (-candidate.expected_quality, *cost_order(candidate))
