@@ -8,6 +8,7 @@ measured is the product's verifier and its rule, not the models.
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +16,11 @@ from scripts.routing.measures import Measured, bootstrap
 from services.router.domain.cascade import Plan
 from services.router.domain.catalog import Model, Price
 from services.router.domain.decision import Candidate
+from services.router.domain.form import FREE
 from services.router.domain.learning import NO_EVIDENCE
 from services.router.domain.preference import PRICE_OF_QUALITY
 from services.router.domain.vector import Floats
-from services.router.domain.verifier import Answered, checks_of, vector_of, wrongness
+from services.router.domain.verifier import vector_of, verdict_of
 
 MANY = 2_000
 LEARNED_FROM = 0.3  # share of answers whose outcome comes back
@@ -48,17 +50,25 @@ def run(seed: int = 0) -> Cascaded:
     """Answer problems one after the other, learning from some outcomes."""
     dice = random.Random(seed)
     cheap, strong = (_candidate(n, s, c) for n, s, c in zip("ab", _SKILLS, COSTS, strict=True))
-    plan = Plan(cheap, strong, PRICE_OF_QUALITY["balanced"], 1.0)
     evidence = NO_EVIDENCE
     rows = []
     for _ in range(MANY):
         problem = _problem(dice)
         first, right = _answer(problem, dice, _SKILLS[0])
         _, strong_right = _answer(problem, dice, _SKILLS[1])
-        checks = checks_of(Answered(problem.prompt, first, "stop"))
-        escalated = plan.escalates(wrongness(checks, evidence))
+        plan = Plan(
+            cheap,
+            (strong,),
+            PRICE_OF_QUALITY["balanced"],
+            1.0,
+            problem.prompt,
+            FREE,
+            verdict_of(evidence),
+        )
+        found = plan.check(_completion(first))
+        escalated = found.escalates
         if dice.random() < LEARNED_FROM:
-            evidence = evidence.learn(vector_of(checks), 1.0 - right)
+            evidence = evidence.learn(vector_of(found.checks), 1.0 - right)
         served = strong_right if escalated else right
         rows.append((served, COSTS[0] + escalated * COSTS[1], strong_right, escalated, right))
     table = np.array(rows, float)
@@ -68,6 +78,10 @@ def run(seed: int = 0) -> Cascaded:
         float(table[:, 3].mean()),
         _ratio(table[:, 4], table[:, 2]),
     )
+
+
+def _completion(text: str) -> dict[str, Any]:
+    return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
 
 
 def _ratio(ours: Floats, theirs: Floats) -> float:

@@ -19,7 +19,7 @@ from services.router.domain.beliefs import NOTHING_LEARNED, Beliefs, length_outc
 from services.router.domain.catalog import Catalog, Model, Price, Provider, Tier
 from services.router.domain.complexity import thresholds_of
 from services.router.domain.decision import Decision
-from services.router.domain.hybrid import WINDOW, Comparison
+from services.router.domain.gate import WINDOW, Comparison
 from services.router.domain.preference import PRICE_OF_QUALITY, Preset
 from services.router.domain.request import Ask, StrategyChoice
 from services.router.domain.strategies import Strategies

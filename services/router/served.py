@@ -1,9 +1,9 @@
 """What the first candidate that answered gave: whole, or as it comes."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from common.errors import AllFailed, Failure, TimedOut
 from services.router.agreement import Agreement, Disagreement
@@ -114,6 +114,14 @@ class ServedStream:
     @property
     def finish_reason(self) -> str:
         return self._leg.facts.finish_reason
+
+    def read(self) -> Mapping[str, Any]:
+        """Return what was said, as the whole answer it makes; {} unless it was text only."""
+        facts = self._leg.facts
+        if not facts.only_text or self.outcome != "ok":
+            return {}
+        said = {"message": {"content": "".join(facts.said)}, "finish_reason": facts.finish_reason}
+        return {"choices": [said]}
 
     async def __aiter__(self) -> AsyncGenerator[list[bytes], None]:
         while True:

@@ -20,11 +20,15 @@ from services.router.background import Caller, Outlet, Stories
 from services.router.domain.catalog import Catalog, Model, Price
 from services.router.domain.decision import Decision
 from services.router.domain.entries import Outcome, Pricing
+from services.router.domain.form import form_of
 from services.router.domain.request import Ask, Usage
 from services.router.domain.strategies import Strategies
+from services.router.domain.verifier import Answered, signs_of
+from services.router.second_opinion import second_opinion
 from services.router.store.answers import Answers, KeptAnswer, key_of
 from services.router.store.entry import Closed, Entry
 from services.router.store.ledger import Ledger
+from services.router.way import Way
 
 NOTHING_USED = Usage(0, 0)
 MOST_FLIGHTS = 2  # waited for; a caller is not to pay with its time for one failure after another
@@ -59,16 +63,6 @@ class Answer:
 
 
 StreamEvent = Answer | Sequence[bytes]  # what started, batches of chunks, what finished
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """One request under way."""
-
-    ask: Ask
-    entry: Entry
-    caller: Caller
-    deadline: float  # on time.monotonic
 
 
 class Routing:
@@ -173,7 +167,7 @@ class Routing:
     async def _complete(self, ask: Ask, caller: Caller, timeout_s: float) -> Answer:
         deadline = time.monotonic() + timeout_s
         async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
-            way = _Way(ask, entry, caller, deadline)
+            way = Way(ask, entry, caller, deadline)
             key = key_of(ask)
             if key is None:
                 return await self._decide_and_ask(way)
@@ -184,7 +178,7 @@ class Routing:
                     return await self._repeat(entry, key, kept)
             return await self._decide_and_ask(way, key)
 
-    async def _find_or_ask(self, way: _Way, key: str) -> Answer:
+    async def _find_or_ask(self, way: Way, key: str) -> Answer:
         self._answers.take_off(key)
         kept = None
         try:
@@ -198,7 +192,7 @@ class Routing:
         finally:
             self._answers.land(key, kept)
 
-    async def _decide_and_ask(self, way: _Way, key: str | None = None) -> Answer:
+    async def _decide_and_ask(self, way: Way, key: str | None = None) -> Answer:
         baseline = self.catalog.baseline_price()
         answer = await self._ask_providers(way, self.decide(way.ask), baseline)
         return replace(answer, cache_key=key)
@@ -207,15 +201,17 @@ class Routing:
         deadline = time.monotonic() + timeout_s
         async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
             decision = self._strategies.decide_pinned(ask, embeddings=True)
-            way = _Way(ask, entry, caller, deadline)
+            way = Way(ask, entry, caller, deadline)
             return await self._ask_providers(way, decision, baseline=None)
 
-    async def _ask_providers(self, way: _Way, decision: Decision, baseline: Price | None) -> Answer:
+    async def _ask_providers(self, way: Way, decision: Decision, baseline: Price | None) -> Answer:
         _stay_for(way.caller)
         async with _explained(way.entry, decision):
             served = await self._candidates.first_answer(
                 way.ask, decision, way.entry, deadline=way.deadline, caller=way.caller
             )
+            served, decision = await second_opinion(self._candidates, way, decision, served)
+        decision = decision.noting(_signs(way.ask, orjson.loads(served.body)))
         closed = await way.entry.close(outcome=served.outcome, decision=decision, baseline=baseline)
         answer = replace(
             _begun(decision, served.answered), body=served.body, finish_reason=served.finish_reason
@@ -264,7 +260,7 @@ class Routing:
                     await outlet.put(batch)
             closed = await entry.close(
                 outcome=served.outcome,
-                decision=decision,
+                decision=decision.noting(_signs(ask, served.read())),
                 baseline=self.catalog.baseline_price(),
                 ttft_ms=served.ttft_ms,
                 fallbacks=served.fallbacks,
@@ -274,6 +270,13 @@ class Routing:
             )
             ended = _ended(answer, closed, served.provider_ms)
             await outlet.put(replace(ended, tail=served.tail))
+
+
+def _signs(ask: Ask, answer: Mapping[str, Any]) -> list[str]:
+    """Name what shows that *answer* is no good; of embeddings, nothing does."""
+    if "choices" not in answer:
+        return []
+    return signs_of(Answered.read(answer, prompt="", form=form_of(ask.body)))
 
 
 @asynccontextmanager

@@ -21,6 +21,15 @@ _SIGNS = {
 }
 _SIGNS |= {"times": "*", "plus": "+", "minus": "-", "divided by": "/"}
 _LOOKED_AT = 8_000  # characters
+_WORD = re.compile(r"[^\W\d_]+")
+# Beside a sum that is all that is asked for; with any other word it may be part of something else.
+_ASKING_WORDS = (
+    "a and answer as calculate compute does equal equals evaluate exact exactly figure find for"
+    " give how in is it its just me much nothing number of only out please product quickly reply"
+    " respond result s solve state sum tell the to total value what whats with work"
+)
+_ASKING = frozenset(_ASKING_WORDS.split())
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 CLOSE = Fraction(1, 200)  # answers are rounded: 33.3 for a third of a hundred
 
 
@@ -31,9 +40,14 @@ def numbers_of(text: str) -> list[Fraction]:
 
 
 def asked_sum(prompt: str) -> Fraction | None:
-    """Compute the one sum that *prompt* asks for; None: it holds none, several, or brackets."""
-    found = [one for one in _SUM.findall(prompt[:_LOOKED_AT]) if "(" not in one and ")" not in one]
-    return _compute(found[0]) if len(found) == 1 else None
+    """Compute the sum that *prompt* asks for and nothing else; None: there is none, or several."""
+    if len(prompt) > _LOOKED_AT:
+        return None
+    found = _SUM.findall(prompt)
+    if len(found) != 1 or "(" in found[0] or ")" in found[0] or _DATE.search(found[0]):
+        return None
+    beside = _WORD.findall(prompt.replace(found[0], " ", 1).lower())
+    return _compute(found[0]) if _ASKING.issuperset(beside) else None
 
 
 def wrong_steps(answer: str) -> int:

@@ -20,9 +20,11 @@ from services.router.domain.learning import (
     prior_of,
 )
 from services.router.domain.vector import SIZE, Floats
+from services.router.domain.verifier import verdict_of
 
 DEFAULT_OUTPUT_TOKENS = 300
 LENGTHS = "output_tokens"  # the evidence on how long answers are; models are called a/b
+VERDICTS = "verdicts"  # the evidence on which checked answers are wrong
 LENGTH_SCALE = 10.0  # lengths are learned as log(tokens) / LENGTH_SCALE: 0 to 1 up to 22,000
 ENOUGH_LENGTHS = 20.0
 MOST_LENGTH_RATIO = 20.0
@@ -38,7 +40,8 @@ class Beliefs:
         lengths: How long answers are, by prompt: of all models together.
         usual_cost_nano_usd: Running mean of what the dearest model would have cost.
         thresholds: Where the tiers of complexity begin.
-        fallen_back: Hybrid did worse than complexity lately, and leaves the choice to it.
+        fallen_back: Hybrid did worse than complexity lately, and leaves most choices to it.
+        verdicts: How often checked answers were wrong, by what the checks found.
     """
 
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
@@ -48,7 +51,13 @@ class Beliefs:
     usual_cost_nano_usd: float | None = None
     thresholds: Thresholds = FIXED
     fallen_back: bool = False
+    verdicts: Evidence = NO_EVIDENCE
     _known: dict[tuple[str, float], Belief] = field(default_factory=dict, repr=False)
+
+    @property
+    def weight(self) -> float:
+        """Say how many outcomes of all models stand behind it."""
+        return sum(one.weight for one in self.evidence.values())
 
     def of(self, model: Model) -> Belief:
         """Return what is believed of *model*; computed once a snapshot."""
@@ -60,12 +69,19 @@ class Beliefs:
             self._known[key] = found
         return found
 
-    def answer_tokens(self, model: Model, phi: Floats | None = None) -> float:
-        """Return how long an answer of *model* is expected to be, to a prompt with *phi*."""
+    @property
+    def verdict(self) -> Belief:
+        """What is believed of answers that were checked."""
+        key = (VERDICTS, 0.0)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = verdict_of(self.verdicts)
+        return found
+
+    def answer_tokens(self, model: Model) -> float:
+        """Return how long an answer of *model* usually is."""
         mean = self.output_tokens.get(model.name, DEFAULT_OUTPUT_TOKENS)
-        if not (math.isfinite(mean) and mean > 0):
-            mean = DEFAULT_OUTPUT_TOKENS
-        return mean if phi is None else mean * self.length_ratio(phi)
+        return mean if math.isfinite(mean) and mean > 0 else DEFAULT_OUTPUT_TOKENS
 
     def length_ratio(self, phi: Floats) -> float:
         """Say how many times longer than usual answers to such a prompt are."""

@@ -3,33 +3,32 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from uuid import UUID
 
 from common.errors import Invalid, NotFound, Unavailable
-from common.money import cost_nano_usd, usd
+from common.money import cost_nano_usd
 from services.router.domain.beliefs import Beliefs
 from services.router.domain.catalog import Catalog, Model
 from services.router.domain.complexity import Complexity, complexity_of
 from services.router.domain.decision import Candidate
 from services.router.domain.needs import Needs, needs_of, question_text
-from services.router.domain.request import Ask, Conversation
+from services.router.domain.request import Ask
 from services.router.domain.vector import Floats, vector_of
 
 MAX_CANDIDATES = 6  # the choice and its fallbacks: more would only make a dead client wait
-NO_REQUEST = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """One request as a strategy sees it."""
 
+    ask: Ask
+    text: str  # what must be answered
     needs: Needs
     complexity: Complexity
     phi: Floats
     beliefs: Beliefs
     catalog: Catalog
-    conversation: Conversation | None = None
-    request_id: UUID = NO_REQUEST
+    length_ratio: float  # how many times longer than usual answers to such a prompt are
 
     def expect(self, model: Model) -> Candidate:
         """Say what *model* would cost and how well it would do."""
@@ -47,7 +46,7 @@ class Question:
         """Predict the cost of *model*; what its provider still holds of the talk is cheaper."""
         if model.price is None:
             return None
-        output = round(self.beliefs.answer_tokens(model, self.phi))
+        output = round(self.beliefs.answer_tokens(model) * self.length_ratio)
         if self.needs.max_output_tokens is not None:
             output = min(output, self.needs.max_output_tokens)
         held = self._held_tokens(model) if cached else 0
@@ -59,41 +58,34 @@ class Question:
 
     def switch_cost(self, model: Model) -> int | None:
         """Return what leaving *model* gives away; None: nothing of the talk is held there."""
+        if not self._held_tokens(model):
+            return None
         full, staying = self.expected_cost(model, cached=False), self.expected_cost(model)
         if full is None or staying is None or full == staying:
             return None
         return full - staying
 
     def _held_tokens(self, model: Model) -> int:
-        talk = self.conversation
+        talk = self.ask.conversation
         if talk is None or talk.model != model.name:
             return 0
         return max(0, min(talk.cached_tokens, self.needs.input_tokens))
 
-    def explain(self, candidate: Candidate) -> dict[str, object]:
-        said: dict[str, object] = {
-            "model": candidate.model.name,
-            "expected_cost_usd": usd(candidate.expected_cost_nano_usd),
-            "expected_quality": round(candidate.expected_quality, 4),
-            "spread": round(candidate.spread, 4),
-            "evidence": round(candidate.evidence, 2),
-        }
-        if saved := self.switch_cost(candidate.model):
-            said["switching_away_costs_usd"] = usd(saved)
-        return said
-
 
 def read(ask: Ask, catalog: Catalog, beliefs: Beliefs) -> Question:
     """Read *ask* once, for every strategy."""
-    complexity = complexity_of(question_text(ask.body), beliefs.thresholds)
+    text = question_text(ask.body)
+    complexity = complexity_of(text, beliefs.thresholds)
+    phi = vector_of(complexity)
     return Question(
+        ask,
+        text,
         needs_of(ask),
         complexity,
-        vector_of(complexity),
+        phi,
         beliefs,
         catalog,
-        ask.conversation,
-        ask.request_id,
+        beliefs.length_ratio(phi),
     )
 
 
@@ -101,24 +93,32 @@ def fitting(question: Question) -> list[Candidate]:
     """
     List what routing may choose from, in catalog order; at least one.
 
-    Simulated answers never mix with real ones: the sandbox is routed to only while no real
-    provider is on.
-
     Raises:
         Unavailable: no provider is on.
         NotFound: no model accepts this request.
     """
-    catalog = question.catalog
-    chat = [model for model in _servable(catalog) if "embeddings" not in model.capabilities]
-    real = [model for model in chat if not catalog.providers[model.provider].sandbox]
-    models = real or chat
-    fits = [model for model in models if not question.needs.missing(model)]
+    fits = [model for model in routable(question.catalog) if not question.needs.missing(model)]
     if not fits:
         raise NotFound(
             f"no enabled model offers what this request needs: {question.needs}",
             code="no_suitable_model",
         )
     return [question.expect(model) for model in fits]
+
+
+def routable(catalog: Catalog) -> list[Model]:
+    """
+    List the chat models that are on, in catalog order; at least one.
+
+    Simulated answers never mix with real ones: the sandbox is routed to only while no real
+    provider is on.
+
+    Raises:
+        Unavailable: no provider is on.
+    """
+    chat = [model for model in _servable(catalog) if "embeddings" not in model.capabilities]
+    real = [model for model in chat if not catalog.providers[model.provider].sandbox]
+    return real or chat
 
 
 def find(name: str, catalog: Catalog, *, embeddings: bool = False) -> Model:

@@ -7,14 +7,29 @@ Both calls are paid and both are in the ledger. Only where the answer can be che
 is not already on its way to the caller: no streams.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from services.router.domain.candidates import Question, cost_order
+from services.router.domain.candidates import Question, cost_order, fitting, with_fallbacks
 from services.router.domain.decision import Candidate
-from services.router.domain.preference import Wish, affordable, worths
-from services.router.domain.verifier import checkable
+from services.router.domain.form import Form, form_of
+from services.router.domain.hybrid import by_hybrid, trust
+from services.router.domain.learning import Belief
+from services.router.domain.preference import Wish, affordable, why_lost, worths
+from services.router.domain.rankings import Ranking, named
+from services.router.domain.verifier import Answered, checkable, checks_of, wrongness
+
+MUCH_CHEAPER = 0.5  # of what the better model costs: dearer than that, asking it at once is simpler
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was found in a first answer."""
+
+    checks: Mapping[str, float]
+    wrongness: float  # P(wrong)
+    escalates: bool  # to the better model
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,66 +37,110 @@ class Plan:
     """Whom to ask first, and whom if that looks wrong."""
 
     first: Candidate
-    then: Candidate
+    then: tuple[Candidate, ...]  # the better model, and who may take its place
     price: float  # of quality, as the wish says
-    cost: float  # of `then`, by the price of the dearest
+    cost: float  # of the better model, by the price of the dearest
+    prompt: str
+    form: Form  # that was asked for
+    verdicts: Belief  # which checked answers are wrong
 
     @property
     def bar(self) -> float:
-        """P(wrong) above which `then` is asked."""
-        gain = max(self.then.expected_quality, 1e-9)
+        """P(wrong) above which the better model is asked."""
+        gain = max(self.then[0].expected_quality, 1e-9)
         return min(self.price * self.cost / gain, 1.0)
 
-    def escalates(self, wrongness: float) -> bool:
+    def check(self, answer: Mapping[str, Any]) -> Check:
         """
         Say whether to ask the better model, too.
 
-        Args:
-            wrongness: P(wrong) of the first answer. Where it is wrong, the second one gains what
-                the better model is right; where it is right, nothing.
-        """
-        return wrongness > self.bar
+        Where the first answer is wrong, the second one gains what the better model is right; where
+        it is right, nothing.
 
-    def explain(self, wrongness: float | None = None) -> dict[str, object]:
-        said: dict[str, object] = {
+        Args:
+            answer: An OpenAI chat completion.
+        """
+        checks = checks_of(Answered.read(answer, prompt=self.prompt, form=self.form))
+        doubt = wrongness(checks, self.verdicts)
+        return Check(checks, doubt, doubt > self.bar)
+
+    def explain(self) -> dict[str, object]:
+        return {
             "first": self.first.model.name,
-            "then": self.then.model.name,
+            "then": self.then[0].model.name,
             "escalates_above": round(self.bar, 4),
         }
-        if wrongness is not None:
-            said |= {"wrongness": round(wrongness, 4), "escalated": self.escalates(wrongness)}
-        return said
 
 
-def plan(
-    question: Question,
-    fits: Sequence[Candidate],
-    wish: Wish,
-    *,
-    prompt: str,
-    schema: Mapping[str, Any] | None,
-    streamed: bool,
-) -> Plan | None:
-    """Plan a cascade; None: nothing to check, nothing to gain, or too late to change the answer."""
-    if streamed or not checkable(prompt, schema):
-        return None
-    within = affordable(fits, wish)
-    priced = [c for c in within if c.expected_cost_nano_usd is not None]
-    if len(priced) < 2:  # noqa: PLR2004 - a cascade has two steps
-        return None
-    then = max(priced, key=lambda c: (c.expected_quality, -(c.expected_cost_nano_usd or 0)))
-    cheaper = [
-        c
-        for c in priced
-        if 2 * (c.expected_cost_nano_usd or 0) < (then.expected_cost_nano_usd or 0)
-    ]
+def by_cascade(question: Question, wish: Wish) -> Ranking:
+    """Ask a cheap model first where its answer can be checked; elsewhere, choose as hybrid."""
+    fits = affordable(fitting(question), wish)
+    found = _plan(question, fits, wish)
+    if isinstance(found, str):
+        hybrid = by_hybrid(question, wish)
+        why = f"No cascade: {found}. Chosen as hybrid does. {hybrid.reasoning}"
+        extra = {**hybrid.extra, "cascade": {"first": None, "why_not": found}}
+        return replace(hybrid, reasoning=why, extra=extra)
+    first, then = found.first, found.then[0]
+    rest = [c for c in fits if c.model.name != first.model.name]
+    why = (
+        f"{named(first)} answers first, because its answer can be checked. Where that looks wrong"
+        f" with a probability above {found.bar:.0%}, {named(then)} answers, too."
+    )
+    return Ranking(
+        with_fallbacks([first], sorted(rest, key=cost_order), question=question),
+        trust(first),
+        why,
+        _why_lost(found, why_lost(question, fits, wish, first)),
+        fits,
+        {"preset": wish.preset, "explored": False, "cascade": found.explain()},
+        plan=found,
+    )
+
+
+def _why_lost(plan: Plan, by_worth: Callable[[Candidate], str]) -> Callable[[Candidate], str]:
+    then = plan.then[0]
+
+    def lost(other: Candidate) -> str:
+        if other.model.name == then.model.name:
+            return "answers only where the first answer looks wrong"
+        if _cost(other) >= MUCH_CHEAPER * _cost(then):
+            return f"not much cheaper than {then.model.name}, which answers where the first fails"
+        return by_worth(other)
+
+    return lost
+
+
+def _plan(question: Question, fits: Sequence[Candidate], wish: Wish) -> Plan | str:
+    """Plan a cascade, or say why there is none."""
+    form = form_of(question.ask.body)
+    if question.ask.streamed:
+        return "a stream leaves before it could be checked"
+    if not checkable(question.text, form):
+        return "nothing in the answer could be checked"
+    priced = [c for c in fits if c.expected_cost_nano_usd is not None]
+    better = sorted(priced, key=lambda c: (-c.expected_quality, cost_order(c)))
+    cheaper = [c for c in priced if _cost(c) < MUCH_CHEAPER * _cost(better[0])] if better else []
     if not cheaper:
-        return None
-    worth = worths(question, cheaper, wish.price)
-    first = max(cheaper, key=lambda c: (worth[c.model.name], *map(_negative, cost_order(c)[:2])))
-    dearest = max(c.expected_cost_nano_usd or 0 for c in priced)
-    return Plan(first, then, wish.price, (then.expected_cost_nano_usd or 0) / (dearest or 1))
+        return "no model is much cheaper than the best one"
+    worth = worths(question, priced, wish.price)
+    first = max(cheaper, key=lambda c: (worth[c.model.name], -_cost(c)))
+    then = [c for c in better if c.expected_quality > first.expected_quality]
+    if not then:
+        return f"{first.model.name} is expected to be as good as any"
+    cap = wish.max_cost_nano_usd
+    if cap is not None and _cost(first) + _cost(then[0]) > cap:
+        return "both answers would cost more than the caller's cap"
+    return Plan(
+        first,
+        with_fallbacks(then, question=question),
+        wish.price,
+        _cost(then[0]) / (max(map(_cost, priced)) or 1),
+        question.text,
+        form,
+        question.beliefs.verdict,
+    )
 
 
-def _negative(value: float) -> float:
-    return -value
+def _cost(candidate: Candidate) -> int:
+    return candidate.expected_cost_nano_usd or 0

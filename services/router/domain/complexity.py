@@ -18,6 +18,8 @@ ENOUGH_PROMPTS = 200  # below it a quantile of them says little
 SIMPLE_SHARE = 0.4  # of recent prompts; the next ones are moderate
 COMPLEX_SHARE = 0.2
 TERMS_SHOWN = 3
+PATTERNS = ("code", "mathematics", "reasoning", "translation", "creative", "lookup", "greeting")
+OTHER = "other"
 
 # Positive: harder. The main term has no cap. Long words are terms to know, not thoughts to think.
 WEIGHTS = {
@@ -62,8 +64,16 @@ class Complexity:
     features: Features
     thresholds: Thresholds = FIXED
 
+    @property
+    def pattern(self) -> str:
+        """Name the kind of work that most words of the prompt speak of."""
+        values = self.features.values
+        most = max(PATTERNS, key=lambda name: values[name])
+        return most if values[most] else OTHER
+
     def explain(self) -> dict[str, object]:
         return {
+            "pattern": self.pattern,
             "score": round(self.score, 3),
             "tier": self.tier,
             "terms": [

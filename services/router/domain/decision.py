@@ -1,12 +1,15 @@
 """Which models should be tried, in which order, and why."""
 
 from base64 import b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from services.router.domain.catalog import Catalog, Model
 from services.router.domain.request import Ask
+
+if TYPE_CHECKING:
+    from services.router.domain.cascade import Plan
 
 Confidence = Literal["high", "medium", "low"]
 # Why this choice: as planned; to keep a comparison; to find out. Outcomes are counted by it.
@@ -34,11 +37,18 @@ class Decision:
     )  # complexity, candidates, reasoning
     features: bytes = b""  # φ, packed: kept with the decision so that late feedback can be learned
     score: float = 0.0  # of complexity: kept, for the quantiles of recent prompts
+    pattern: str = ""  # of the prompt: quality is reported by it
     role: Role = "plain"
+    plan: "Plan | None" = None  # to check the first answer, and whom to ask if it looks wrong
+    seen: Mapping[str, Any] = field(default_factory=dict)  # in the answer, for learning
 
     @property
     def chosen(self) -> Candidate:
         return self.candidates[0]
+
+    def noting(self, signs: Sequence[str]) -> "Decision":
+        """Add what shows that the answer is no good."""
+        return replace(self, seen={**self.seen, "signs": list(signs)}) if signs else self
 
     @property
     def learning(self) -> Mapping[str, Any]:
@@ -46,7 +56,13 @@ class Decision:
         if not self.features:
             return {}
         features = b64encode(self.features).decode()
-        return {"features": features, "role": self.role, "score": round(self.score, 4)}
+        return {
+            "features": features,
+            "role": self.role,
+            "score": round(self.score, 4),
+            "pattern": self.pattern,
+            **self.seen,
+        }
 
 
 class Explained(Protocol):

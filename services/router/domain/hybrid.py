@@ -1,16 +1,18 @@
 """
 Learning, and learning behind a gate: hybrid takes learning's choice only where outcomes support it.
+Without outcomes it is complexity: what is merely declared overrules nobody, and nothing is tried.
 
 A small share of what passes the gate stays on complexity's choice. Comparing the two says whether
-hybrid earns its keep; if it does worse, complexity decides until the evidence against it has aged.
+hybrid earns its keep; if it does worse, complexity decides, and learning is on probation: it keeps
+a small share, so that newer outcomes can clear it.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from services.router.domain.candidates import Question, cost_order, fitting, with_fallbacks
 from services.router.domain.decision import Candidate, Confidence, Role
+from services.router.domain.gate import GATE_EVIDENCE, gate_of
 from services.router.domain.preference import (
     EXPLORED_SHARE,
     Wish,
@@ -18,37 +20,44 @@ from services.router.domain.preference import (
     dice_of,
     explore,
     order,
-    worths,
+    why_lost,
 )
 from services.router.domain.rankings import Ranking, by_complexity, counted, named
 
-GATE_DOUBT = 0.5  # standard deviations held against a choice that is little known
-GATE_LOSS = -0.02  # of quality that learning's choice may lose
+TRIED_FROM = 10.0  # outcomes of all models: where nobody rates, trying teaches nothing
 CONTROL_SHARE = 0.03
+PROBATION_SHARE = 0.1
 
 MUCH_EVIDENCE = 50.0
 SOME_EVIDENCE = 10.0
 SURE = 0.12  # spread of the expected quality
 RATHER_SURE = 0.25
 
-WINDOW = 500  # outcomes that the comparison with complexity looks back on
-MARGIN = 0.02  # of quality that hybrid may lose against complexity
-FEWEST = 10  # outcomes on each side
-ONE_SIDED_95 = 1.645
-
 
 def by_learning(question: Question, wish: Wish, fits: Sequence[Candidate] | None = None) -> Ranking:
     """Take the model of the best expected quality for its price; now and then, try another."""
     fits = affordable(fits or fitting(question), wish)
     ranked = order(question, fits, wish)
-    said: dict[str, object] = {"preset": wish.preset, "explored": False}
-    if _explores(question, wish):
-        tried = explore(question, fits, wish)
-        said["explored"] = tried.model.name != ranked[0].model.name
-        if said["explored"]:
-            why = f"{named(tried)} is tried to learn more; by what is known it would have been"
-            return _learned(question, [tried], ranked, f"{why} {named(ranked[0])}.", said)
-    return _learned(question, ranked[:1], ranked[1:], _argument(ranked, wish), said)
+    best = ranked[0]
+    tried = _tried(question, ranked, wish)
+    chosen = tried or best
+    if tried is None:
+        why = _argument(ranked, wish)
+    elif tried is best:
+        why = f"{named(best)} promises most, and is tried because few outcomes show it."
+    else:
+        why = f"{named(tried)} is tried to learn more; by what is known it would have been"
+        why = f"{why} {named(best)}."
+    rest = [c for c in ranked if c.model.name != chosen.model.name]
+    return Ranking(
+        with_fallbacks([chosen], rest, question=question),
+        trust(chosen),
+        why,
+        why_lost(question, fits, wish, best),
+        fits,
+        {"preset": wish.preset, "explored": tried is not None},
+        "plain" if tried is None else "explored",
+    )
 
 
 def by_hybrid(question: Question, wish: Wish) -> Ranking:
@@ -57,33 +66,35 @@ def by_hybrid(question: Question, wish: Wish) -> Ranking:
     cautious = by_complexity(question, affordable(fits, wish))
     learned = by_learning(question, wish, fits)
     c, chosen = cautious.candidates[0], learned.candidates[0]
-    gate = _gate(question, wish, c, chosen)
+    gate = gate_of(c, chosen)
     role: Role = "plain"
     ranking = cautious
-    if question.beliefs.fallen_back:
-        why = "Learning did worse than complexity lately, so complexity decides."
-    elif learned.role == "explored":
+    fallen = question.beliefs.fallen_back
+    control_share = 1 - PROBATION_SHARE if fallen else CONTROL_SHARE
+    if learned.role == "explored":
         ranking, role, why = learned, "explored", "Explored."
     elif chosen.model.name == c.model.name:
         ranking, why = learned, "Complexity and learning agree."
-    elif gate["verdict"] == "learning_mismatch":
-        why = f"Outcomes do not yet support learning's choice, {chosen.model.name}."
-    elif dice_of(question, "control").random() < CONTROL_SHARE:
+    elif gate.verdict == "learning_mismatch":
+        why = f"Learning would take {chosen.model.name}, but {gate.objection}."
+    elif dice_of(question, "control").random() < control_share:
         role, why = "control", "Kept on complexity's choice, to compare the two."
+        if fallen:
+            why = "Learning did worse than complexity lately, so complexity decides."
     else:
         ranking, role = learned, "treated"
-        why = f"Outcomes support learning's choice over {c.model.name} ({gate['gain']:+.3f})."
-    return Ranking(
-        ranking.candidates,
-        ranking.confidence,
-        f"{why} {ranking.reasoning}",
-        {
+        why = f"Outcomes support learning's choice over {c.model.name} ({gate.gain:+.3f})."
+    return replace(
+        ranking,
+        reasoning=f"{why} {ranking.reasoning}",
+        fits=fits,
+        extra={
             **learned.extra,
             "chosen_by": "learning" if ranking is learned else "complexity",
             "explored": role == "explored",
-            "gate": gate,
+            "gate": {**gate.explain(), "fallen_back": fallen},
         },
-        role,
+        role=role,
     )
 
 
@@ -96,69 +107,17 @@ def trust(candidate: Candidate) -> Confidence:
     return "low"
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Outcomes of the last `WINDOW` requests that passed the gate, with who chose."""
-
-    treated: Sequence[float]  # learning's choice was taken
-    control: Sequence[float]  # complexity's was kept, by chance
-
-    @property
-    def most(self) -> float | None:
-        """
-        Return the upper end of hybrid's advantage in quality, one-sided 95 %; None: too few.
-
-        Source: B. L. Welch 1938, Biometrika 29, 350-362.
-        """
-        if min(len(self.treated), len(self.control)) < FEWEST:
-            return None
-        (mean, error), (other, other_error) = map(_mean, (self.treated, self.control))
-        return mean - other + ONE_SIDED_95 * math.sqrt(error + other_error)
-
-    @property
-    def lost(self) -> bool:
-        """True when hybrid is worse than complexity by more than the margin, for certain."""
-        most = self.most
-        return most is not None and most < -MARGIN
-
-
-def _gate(question: Question, wish: Wish, c: Candidate, chosen: Candidate) -> dict[str, object]:
-    worth = worths(question, [c, chosen], wish.price)
-    quality_gain = chosen.expected_quality - c.expected_quality
-    doubt = GATE_DOUBT * chosen.spread
-    if chosen.model.name == c.model.name:
-        verdict = "validated"
-    else:
-        supported = quality_gain - doubt >= GATE_LOSS
-        verdict = "experimental" if supported else "learning_mismatch"
-    return {
-        "verdict": verdict,
-        "complexity_choice": c.model.name,
-        "learning_choice": chosen.model.name,
-        "gain": round(quality_gain, 4),
-        "worth_gain": round(worth[chosen.model.name] - worth[c.model.name], 4),
-        "doubt": round(doubt, 4),
-        "most_loss": -GATE_LOSS,
-        "fallen_back": question.beliefs.fallen_back,
-    }
-
-
-def _explores(question: Question, wish: Wish) -> bool:
-    return wish.explorable and dice_of(question, "explore").random() < EXPLORED_SHARE
-
-
-def _learned(
-    question: Question,
-    chosen: Sequence[Candidate],
-    rest: Sequence[Candidate],
-    why: str,
-    said: dict[str, object],
-) -> Ranking:
-    first = chosen[0]
-    others = [c for c in rest if c.model.name != first.model.name]
-    candidates = with_fallbacks(chosen, others, question=question)
-    role: Role = "explored" if said["explored"] else "plain"
-    return Ranking(candidates, trust(first), why, said, role)
+def _tried(question: Question, ranked: Sequence[Candidate], wish: Wish) -> Candidate | None:
+    """Return whom to try on this request, if anyone; first who promises most and is unknown."""
+    beliefs = question.beliefs
+    if not wish.explorable or beliefs.fallen_back or beliefs.weight < TRIED_FROM:
+        return None
+    if dice_of(question, "explore").random() >= EXPLORED_SHARE:
+        return None
+    if ranked[0].evidence < GATE_EVIDENCE:
+        return ranked[0]
+    drawn = explore(question, ranked, wish)
+    return None if drawn is ranked[0] else drawn
 
 
 def _argument(ranked: Sequence[Candidate], wish: Wish) -> str:
@@ -177,11 +136,3 @@ def _argument(ranked: Sequence[Candidate], wish: Wish) -> str:
         f" the best of {counted(ranked)}, {best.model.name}, in {best.expected_quality:.0%}."
         f" A choice may cost {wish.price:.0%} of quality more per price of the dearest model."
     )
-
-
-def _mean(outcomes: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and its squared standard error; two outcomes on the edges added to each."""
-    n = len(outcomes) + 2  # without them, ten equal outcomes would have no spread at all
-    mean = (sum(outcomes) + 1) / n
-    square = (sum(x * x for x in outcomes) + 1) / n
-    return mean, max(square - mean**2, 0.0) / (n - 1)

@@ -1,12 +1,13 @@
 """Quality against cost: which of the models that fit learning would take, and how it finds out."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from services.router.domain.candidates import Question, cost_order
 from services.router.domain.decision import Candidate
+from services.router.domain.rankings import dearer
 
 Preset = Literal["economy", "balanced", "quality"]
 # Expected quality that is worth as much as what the dearest model costs on a usual prompt.
@@ -72,6 +73,32 @@ def worths(question: Question, fits: Sequence[Candidate], price: float) -> dict[
     }
 
 
+def why_lost(
+    question: Question, fits: Sequence[Candidate], wish: Wish, best: Candidate
+) -> Callable[[Candidate], str]:
+    """Say why others lost against *best*, in the terms of the wish."""
+    worth = worths(question, fits, wish.price)
+
+    def lost(other: Candidate) -> str:
+        name = other.model.name
+        if name == best.model.name:
+            return "would have been chosen by what is known"
+        if name not in worth:
+            return "above the caller's cost cap"
+        bar = wish.min_quality
+        if bar is None:
+            price = other.expected_quality - worth[name]
+            return (
+                f"worth {worth[name]:.3f} (quality {other.expected_quality:.3f} less {price:.3f}"
+                f" for its cost), against {worth[best.model.name]:.3f}"
+            )
+        if other.expected_quality < bar:
+            return f"expected quality {other.expected_quality:.3f}, below the {bar:.2f} asked for"
+        return dearer(other, best)
+
+    return lost
+
+
 def explore(question: Question, fits: Sequence[Candidate], wish: Wish) -> Candidate:
     """Draw each quality from what is believed of it, and take the best draw."""
     dice = dice_of(question, "draw")
@@ -85,7 +112,7 @@ def explore(question: Question, fits: Sequence[Candidate], wish: Wish) -> Candid
 
 def dice_of(question: Question, purpose: str) -> random.Random:
     """Return the request's own chance: the same on every replica, another for each purpose."""
-    return random.Random(f"{question.request_id.hex}{purpose}")  # noqa: S311 - no secret
+    return random.Random(f"{question.ask.request_id.hex}{purpose}")  # noqa: S311 - no secret
 
 
 def _size(dearest: int, usual: float | None) -> float:

@@ -42,6 +42,11 @@ BREAKS: frozenset[Kind] = frozenset(
     }
 )
 
+# What learning holds against a model: it did not do what it was asked, and nobody kept it from it.
+BLAMED: frozenset[str] = frozenset(
+    {"server_error", "overloaded", "reset", "timed_out", "garbage", "truncated"}
+)
+
 _LONGEST_MESSAGE = 300
 _ADDRESS = re.compile(r"\b(?:https?|wss?|grpc)://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b")
 _KEY = re.compile(

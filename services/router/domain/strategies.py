@@ -9,8 +9,10 @@ from common.money import nano_usd
 from services.router.domain import rankings
 from services.router.domain.beliefs import NOTHING_LEARNED, Beliefs
 from services.router.domain.candidates import Question, read
+from services.router.domain.cascade import by_cascade
 from services.router.domain.catalog import Catalog
 from services.router.domain.decision import Decision, Strategy
+from services.router.domain.explanation import explain
 from services.router.domain.hybrid import by_hybrid, by_learning
 from services.router.domain.preference import PRICE_OF_QUALITY, Preset, Wish
 from services.router.domain.rankings import Ranking
@@ -24,6 +26,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "complexity": (),
     "learning": _WISHES,
     "hybrid": _WISHES,
+    "cascade": _WISHES,
     "cheapest": (),
     "best": (),
     "fixed": ("model",),
@@ -107,17 +110,12 @@ def _decision(strategy: str, question: Question, ranking: Ranking) -> Decision:
         strategy=strategy,
         confidence=ranking.confidence,
         candidates=ranking.candidates,
-        explanation={
-            "strategy": strategy,
-            "complexity": question.complexity.explain(),
-            "candidates": [question.explain(candidate) for candidate in ranking.candidates],
-            "reasoning": ranking.reasoning,
-            "confidence": ranking.confidence,
-            **ranking.extra,
-        },
+        explanation=explain(strategy, question, ranking),
         features=packed(question.phi),
         score=question.complexity.score,
+        pattern=question.complexity.pattern,
         role=ranking.role,
+        plan=ranking.plan,
     )
 
 
@@ -135,6 +133,8 @@ def _rank(name: str, parameters: Mapping[str, Any]) -> Rank:
             return lambda question: rankings.by_name(question, model)
         case "learning":
             rule = by_learning
+        case "cascade":
+            rule = by_cascade
         case _:
             rule = by_hybrid
     preset = _preset(parameters)

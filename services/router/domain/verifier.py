@@ -5,16 +5,16 @@ Nothing is taken for granted: each check is a feature, and how much it says abou
 learned from outcomes, from a prior that says what a careful reader would think.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from services.router.domain.arithmetic import asked_sum, close, numbers_of, wrong_steps
-from services.router.domain.learning import NO_EVIDENCE, Evidence, Prior, believe
+from services.router.domain.form import FREE, Form
+from services.router.domain.learning import Belief, Evidence, Prior, believe
 from services.router.domain.vector import SIZE, Floats
 
 # What each check adds to the probability of a wrong answer, before any outcome.
@@ -37,14 +37,19 @@ PRIOR: Mapping[str, float] = {
     "unsure": 0.3,  # mean log-probability of a token, from 0 (certain) to 1 (below -1)
 }
 NAMES = tuple(PRIOR)
+NAMES = tuple(PRIOR)
 PRIOR_CHECK = 12.0  # what the prior of a check weighs, in outcomes
-_REFUSAL = re.compile(
-    r"\b(?:I(?:'m| am) (?:sorry|unable|not able)|I can(?:'t|not)|as an AI|I do not have)\b",
+SURELY_RIGHT = 0.75  # an outcome from which on an answer counts as right
+_REFUSAL = re.compile(  # at the very beginning: "I can't stress enough" is none
+    r"\W{0,4}(?:(?:I'm|I am) (?:very |so )?sorry|sorry|I apologi[sz]e|unfortunately)?\W{0,4}"
+    r"(?:but )?(?:as an? AI[^.,]{0,40},? )?"
+    r"I(?: can't| cannot| can not| won't| will not|'m unable to| am unable to|'m not able to"
+    r"| am not able to) (?:\w+ ){0,2}?(?:help|assist|comply|provide|fulfil|fulfill|answer|do that"
+    r"|engage|continue|create|generate|write|discuss|share|support)\b",
     re.IGNORECASE,
 )
-_FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
 _QUANTITY = re.compile(r"\bhow (?:many|much)\b", re.IGNORECASE)
-_REFUSAL_AT = 300  # characters from the beginning
+_REFUSAL_WITHIN = 200  # characters from the beginning
 _MOST_SHOWN = 12  # numbers of a prompt that are looked for
 
 
@@ -55,14 +60,32 @@ class Answered:
     prompt: str
     answer: str
     finish_reason: str
-    schema: Mapping[str, Any] | None = None  # the JSON schema asked for; {}: any JSON object
+    form: Form = FREE
     mean_logprob: float | None = None  # of the answer's tokens, if the provider says
-    tool_calls: bool = False
+    calls: Sequence[Any] = ()  # of tools
+    refused: bool = False  # in so many words: a field of its own
+
+    @classmethod
+    def read(cls, answer: Mapping[str, Any], *, prompt: str, form: Form) -> Self:
+        """Read an OpenAI chat completion: its first choice."""
+        choices = answer.get("choices") or [{}]
+        choice = choices[0]
+        message = choice.get("message") or {}
+        finish_reason = str(choice.get("finish_reason") or "")
+        return cls(
+            prompt,
+            _text(message.get("content")),
+            finish_reason,
+            form,
+            _mean_logprob(choice.get("logprobs")),
+            message.get("tool_calls") or (),
+            bool(message.get("refusal")) or finish_reason == "content_filter",
+        )
 
 
-def checkable(prompt: str, schema: Mapping[str, Any] | None) -> bool:
+def checkable(prompt: str, form: Form) -> bool:
     """Say whether there is anything to check: a form that was asked for, or a figure."""
-    return schema is not None or asked_sum(prompt) is not None or _asks_figure(prompt)
+    return form.asked or asked_sum(prompt) is not None or _asks_figure(prompt)
 
 
 def checks_of(one: Answered) -> dict[str, float]:
@@ -70,16 +93,29 @@ def checks_of(one: Answered) -> dict[str, float]:
     found = dict.fromkeys(NAMES, 0.0)
     found["answered"] = 1.0
     text = one.answer.strip()
-    found["empty"] = float(not text and not one.tool_calls)
-    found["refused"] = float(bool(_REFUSAL.search(text[:_REFUSAL_AT])))
+    found["empty"] = float(_is_empty(one))
+    found["refused"] = float(_is_refusal(one))
     found["truncated"] = float(one.finish_reason == "length")
     if one.mean_logprob is not None:
         found["unsure"] = max(0.0, min(-one.mean_logprob, 1.0))
-    if one.schema is not None and not one.tool_calls:
-        found |= _form(text, one.schema)
+    if one.form.schema is not None or one.calls or one.form.must_call:
+        fault = one.form.fault_of(text, one.calls)
+        found[fault or "as_asked"] = 1.0
     elif text:
         found |= _figures(one.prompt, text)
     return found
+
+
+def signs_of(one: Answered) -> list[str]:
+    """Name what shows that an answer is no good, whoever reads it: empty, refused, invalid_json."""
+    if _is_empty(one):
+        return ["empty"]
+    if _is_refusal(one):
+        return ["refused"]
+    whole = one.finish_reason != "length"  # the caller's own limit cut it
+    if whole and one.form.asked and one.form.fault_of(one.answer.strip(), one.calls):
+        return ["invalid_json"]
+    return []
 
 
 def vector_of(checks: Mapping[str, float]) -> Floats:
@@ -89,31 +125,57 @@ def vector_of(checks: Mapping[str, float]) -> Floats:
     return vector
 
 
-def wrongness(checks: Mapping[str, float], evidence: Evidence = NO_EVIDENCE) -> float:
+def verdict_of(evidence: Evidence) -> Belief:
     """
-    Return P(wrong).
+    Return what is believed of checked answers.
 
     Args:
-        checks: Of the answer.
         evidence: Outcomes of checked answers: 1 was wrong, 0 was right.
     """
     mean = np.zeros(SIZE)
     mean[: len(NAMES)] = list(PRIOR.values())
-    belief = believe(Prior(mean, np.full(SIZE, PRIOR_CHECK)), evidence)
-    return max(0.0, min(belief.expect(vector_of(checks))[0], 1.0))
+    return believe(Prior(mean, np.full(SIZE, PRIOR_CHECK)), evidence)
+
+
+def wrongness(checks: Mapping[str, float], verdict: Belief) -> float:
+    """Return P(wrong)."""
+    return max(0.0, min(verdict.expect(vector_of(checks))[0], 1.0))
+
+
+def wrong_outcome(outcome: float, *, escalated: bool, agreed: bool) -> float | None:
+    """
+    Say how wrong a checked first answer turned out; None: the outcome does not tell.
+
+    Args:
+        outcome: Of the answer that was given in the end, 0 to 1.
+        escalated: That was the second one.
+        agreed: And it said the same as the first.
+    """
+    if not escalated or agreed:
+        return 1 - outcome
+    return 1.0 if outcome >= SURELY_RIGHT else None
+
+
+def agree(one: Answered, other: Answered) -> bool:
+    """Say whether two answers come to the same: the same text, or the same last figure."""
+    if one.answer.strip() == other.answer.strip() and one.calls == other.calls:
+        return True
+    figures, others = numbers_of(one.answer), numbers_of(other.answer)
+    free = not (one.form.asked or other.form.asked)
+    return free and bool(figures and others) and close(figures[-1], others[-1])
+
+
+def _is_empty(one: Answered) -> bool:
+    return not one.answer.strip() and not one.calls and not one.refused
+
+
+def _is_refusal(one: Answered) -> bool:
+    begins = one.answer.lstrip()[:_REFUSAL_WITHIN].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return one.refused or bool(_REFUSAL.match(begins))
 
 
 def _asks_figure(prompt: str) -> bool:
     return bool(_QUANTITY.search(prompt)) and len(numbers_of(prompt)) > 1
-
-
-def _form(text: str, schema: Mapping[str, Any]) -> dict[str, float]:
-    try:
-        value = json.loads(_FENCE.sub("", text))
-    except (ValueError, RecursionError):
-        return {"unparsed": 1.0}
-    good = _matches(value, schema)
-    return {"off_schema": float(not good), "as_asked": float(good)}
 
 
 def _figures(prompt: str, answer: str) -> dict[str, float]:
@@ -137,42 +199,17 @@ def _figures(prompt: str, answer: str) -> dict[str, float]:
     return found
 
 
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "boolean": bool,
-    "integer": int,
-    "number": (int, float),
-    "null": type(None),
-}
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
 
 
-def _matches(value: Any, schema: Any, depth: int = 0) -> bool:
-    """Check type, required fields, fields, items and choices: what answers get wrong."""
-    if not isinstance(schema, Mapping) or depth > len(_TYPES) * 4:
-        return True
-    if "enum" in schema and isinstance(schema["enum"], list) and value not in schema["enum"]:
-        return False
-    if not _is_typed(value, schema.get("type")):
-        return False
-    if isinstance(value, dict):
-        required = schema.get("required") or ()
-        fields = schema.get("properties") or {}
-        return all(name in value for name in required) and all(
-            _matches(value[name], field, depth + 1)
-            for name, field in fields.items()
-            if name in value
-        )
-    if isinstance(value, list):
-        return all(_matches(item, schema.get("items"), depth + 1) for item in value)
-    return True
-
-
-def _is_typed(value: Any, wanted: Any) -> bool:
-    names: Sequence[Any] = wanted if isinstance(wanted, list) else [wanted]
-    if not any(isinstance(name, str) and name in _TYPES for name in names):
-        return True
-    if isinstance(value, bool):
-        return "boolean" in names
-    return any(isinstance(value, _TYPES[name]) for name in names if name in _TYPES)
+def _mean_logprob(told: Any) -> float | None:
+    tokens = told.get("content") if isinstance(told, Mapping) else None
+    if not isinstance(tokens, list):
+        return None
+    found = [token.get("logprob") for token in tokens if isinstance(token, Mapping)]
+    numbers = [one for one in found if isinstance(one, int | float) and one <= 0]
+    return sum(numbers) / len(numbers) if numbers else None

@@ -30,6 +30,7 @@ from services.router.domain.entries import (
     clean_text,
     total,
 )
+from services.router.domain.provider_failure import BLAMED
 from services.router.domain.request import Ask, Usage
 
 MOST_SKEW = timedelta(days=1)  # between the edge's clock and ours: partitions exist around today
@@ -253,7 +254,7 @@ class Entry:
         last = self._answer() or (self._settled[-1] if self._settled else None)
         details: dict[str, Any] = dict(decision.explanation) if decision else {}
         if decision and decision.learning:
-            details["learning"] = dict(decision.learning)
+            details["learning"] = {**decision.learning, **self._blamed(last)}
         closed_row = Row(
             kind=Kind.CLOSED,
             attempt_id=self._ask.request_id,
@@ -306,6 +307,17 @@ class Entry:
             if latency_ms is None
             else clean_ms(latency_ms) or 0,
         )
+
+    def _blamed(self, answer: Row | None) -> dict[str, list[str]]:
+        """Name the models that failed by their own fault, for learning; not who answered then."""
+        blamed = {
+            row.model
+            for row in self._settled
+            if row.model and row.details and row.details.get("error") in BLAMED
+        }
+        if answer and answer.outcome == "ok":
+            blamed.discard(answer.model)
+        return {"failed": sorted(blamed)} if blamed else {}
 
     def _answer(self) -> Row | None:
         """

@@ -25,7 +25,7 @@ from common.postgres import Connection, Pool, connection, transaction
 from services.router.domain.beliefs import LENGTHS, NOTHING_LEARNED, Beliefs
 from services.router.domain.catalog import Catalog, Tier
 from services.router.domain.complexity import TIERS, thresholds_of
-from services.router.domain.hybrid import Comparison
+from services.router.domain.gate import Comparison
 from services.router.domain.learning import NO_EVIDENCE, Evidence, fits
 from services.router.domain.outcome import WEIGHT, outcome_of
 from services.router.domain.vector import SIZE, Floats

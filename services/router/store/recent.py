@@ -2,7 +2,7 @@
 
 from common.postgres import Connection
 from services.router.domain.entries import Kind
-from services.router.domain.hybrid import WINDOW, Comparison
+from services.router.domain.gate import WINDOW, Comparison
 
 LENGTHS_FROM = 3_000  # settled attempts
 SCORES_FROM = 1_000  # closed requests

@@ -155,7 +155,7 @@ def test_long_answers_are_expected_where_they_were_seen():
         lengths = lengths.learn(EASY, length_outcome(10)).learn(HARD, length_outcome(1_000))
     beliefs = Beliefs(output_tokens={"acme/weak": 300.0}, lengths=lengths)
 
-    short, long = (beliefs.answer_tokens(WEAK, phi) for phi in (EASY, HARD))
+    short, long = (beliefs.answer_tokens(WEAK) * beliefs.length_ratio(phi) for phi in (EASY, HARD))
 
     assert short < 100
     assert long > 900

@@ -246,7 +246,7 @@ def test_chat_and_embeddings_models_are_not_confused():
     assert ["acme/embed"] == names(found)
 
 
-@pytest.mark.parametrize("name", ["cascade", "Complexity", "pinned", "x" * 5_000])
+@pytest.mark.parametrize("name", ["cascades", "Complexity", "pinned", "x" * 5_000])
 def test_an_unknown_strategy_is_refused(name):
     with pytest.raises(NotFound, match="complexity, learning, hybrid") as refused:
         Strategies(lambda: CATALOG).get(StrategyChoice(name))
