@@ -11,4 +11,5 @@ METRICS_LATEST_TTL_S = 30
 METRICS_LIVE = "metrics:live"  # channel: each new snapshot, the same JSON
 LEDGER_GREW = "ledger:grew"  # channel: rows were committed; the message says nothing more
 
+CONVERSATIONS = "conversations:"  # prefix: who answered the last turn, under the hash of a talk
 ANSWERS = "answers:"  # prefix: the router's cached answers, under the hash of the request

@@ -17,7 +17,7 @@ from common.logs import setup_logs
 from common.migrate import migrate
 from common.ops import Operations, checks
 from common.postgres import Pool, close_pool, open_pool
-from common.redis_names import ANSWERS, LEDGER_GREW
+from common.redis_names import ANSWERS, CONVERSATIONS, LEDGER_GREW
 from common.service import run
 from common.startup import run_until, until_available
 from services.router.attempts import Candidates
@@ -28,6 +28,7 @@ from services.router.settings import RouterSettings
 from services.router.store import partitions
 from services.router.store.answers import Answers
 from services.router.store.catalog_file import CatalogFile
+from services.router.store.conversations import Conversations
 from services.router.store.journal import Journal
 from services.router.store.learned import Learned
 from services.router.store.ledger import Ledger
@@ -53,6 +54,7 @@ class Service:
     settings: RouterSettings
     pool: Pool
     cache: Cache
+    talks: Cache
     catalog: CatalogFile
     client: ProviderClient
     ledger: Ledger
@@ -87,6 +89,7 @@ class Service:
             await self.client.close()
             await self.ledger.stop()
             await self.cache.close()
+            await self.talks.close()
             await close_pool(self.pool)
             await operations.stop()
 
@@ -136,6 +139,7 @@ async def build(settings: RouterSettings) -> Service:
     """
     pool = await open_pool(settings)
     cache = Cache(settings.redis_address, prefix=ANSWERS)
+    talks = Cache(settings.redis_address, prefix=CONVERSATIONS)
     grown = asyncio.Event()
     catalog = CatalogFile(settings.catalog_path, os.environ, Prices(pool))
     client = ProviderClient(lambda: catalog.current)
@@ -153,12 +157,14 @@ async def build(settings: RouterSettings) -> Service:
         candidates=Candidates(client, drain_s=settings.stream_drain_s),
         ledger=ledger,
         answers=Answers(cache, ttl_s=settings.answer_ttl_s),
+        conversations=Conversations(talks),
     )
     servicer = RouterServicer(routing, reader, learned, longest_s=settings.request_timeout_s)
     return Service(
         settings=settings,
         pool=pool,
         cache=cache,
+        talks=talks,
         catalog=catalog,
         client=client,
         ledger=ledger,

@@ -26,6 +26,7 @@ from services.router.domain.strategies import Strategies
 from services.router.domain.verifier import Answered, signs_of
 from services.router.second_opinion import second_opinion
 from services.router.store.answers import Answers, KeptAnswer, key_of
+from services.router.store.conversations import Conversations
 from services.router.store.entry import Closed, Entry
 from services.router.store.ledger import Ledger
 from services.router.way import Way
@@ -73,6 +74,7 @@ class Routing:
         candidates: Call, in the order of a decision.
         ledger: Records; without it nothing is served.
         answers: Remembers exact repeats; may forget at any moment.
+        conversations: Remembers who answered the turn before; may forget as well.
     """
 
     def __init__(
@@ -83,12 +85,14 @@ class Routing:
         candidates: Candidates,
         ledger: Ledger,
         answers: Answers,
+        conversations: Conversations,
     ) -> None:
         self._catalog = catalog
         self._strategies = strategies
         self._candidates = candidates
         self._ledger = ledger
         self._answers = answers
+        self._conversations = conversations
         self._stories = Stories()
 
     @property
@@ -194,6 +198,7 @@ class Routing:
 
     async def _decide_and_ask(self, way: Way, key: str | None = None) -> Answer:
         baseline = self.catalog.baseline_price()
+        way = replace(way, ask=await self._conversations.recall(way.ask))
         answer = await self._ask_providers(way, self.decide(way.ask), baseline)
         return replace(answer, cache_key=key)
 
@@ -211,8 +216,11 @@ class Routing:
                 way.ask, decision, way.entry, deadline=way.deadline, caller=way.caller
             )
             served, decision = await second_opinion(self._candidates, way, decision, served)
-        decision = decision.noting(_signs(way.ask, orjson.loads(served.body)))
+        read = _read(way.ask, orjson.loads(served.body))
+        decision = decision.noting(signs_of(read)) if read else decision
         closed = await way.entry.close(outcome=served.outcome, decision=decision, baseline=baseline)
+        if read:
+            self._conversations.keep(way.ask, read.answer, served.answered, served.usage)
         answer = replace(
             _begun(decision, served.answered), body=served.body, finish_reason=served.finish_reason
         )
@@ -244,6 +252,7 @@ class Routing:
     async def _stream(self, ask: Ask, outlet: Outlet[StreamEvent], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
+            ask = await self._conversations.recall(ask)
             decision = self.decide(ask)
             _stay_for(outlet)
             async with _explained(entry, decision):
@@ -258,9 +267,10 @@ class Routing:
             ):
                 async for batch in batches:
                     await outlet.put(batch)
+            read = _read(ask, served.read())
             closed = await entry.close(
                 outcome=served.outcome,
-                decision=decision.noting(_signs(ask, served.read())),
+                decision=decision.noting(signs_of(read)) if read else decision,
                 baseline=self.catalog.baseline_price(),
                 ttft_ms=served.ttft_ms,
                 fallbacks=served.fallbacks,
@@ -268,15 +278,17 @@ class Routing:
             answer = replace(  # another one may have gone on where the first broke off
                 answer, provider=served.answered.provider, model=served.answered.name
             )
+            if read:
+                self._conversations.keep(ask, read.answer, served.answered, served.usage)
             ended = _ended(answer, closed, served.provider_ms)
             await outlet.put(replace(ended, tail=served.tail))
 
 
-def _signs(ask: Ask, answer: Mapping[str, Any]) -> list[str]:
-    """Name what shows that *answer* is no good; of embeddings, nothing does."""
+def _read(ask: Ask, answer: Mapping[str, Any]) -> Answered | None:
+    """Read a chat completion; None of embeddings, or of a stream that was not only text."""
     if "choices" not in answer:
-        return []
-    return signs_of(Answered.read(answer, prompt="", form=form_of(ask.body)))
+        return None
+    return Answered.read(answer, prompt="", form=form_of(ask.body))
 
 
 @asynccontextmanager
