@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
         held_out=pair.on_held_out_prompts(two),
         left_out=pair.on_left_out_subjects(two),
         many=many.on_held_out_prompts(nine),
-        online=[*online.replays("nine models", nine), *online.replays("two models", two)],
+        online=[online.replays("nine models", nine), online.replays("two models", two)],
         cascade=arithmetic.run(),
     )
     text = report.written(measured)

@@ -21,8 +21,8 @@ class Row:
     name: str
     apgr: Measured
     ahead: Measured  # of the capped rule, on the same resamples
-    cpt50: float
-    cpt80: float
+    cpt50: Measured
+    cpt80: Measured
 
 
 def on_held_out_prompts(table: Table) -> list[Row]:
@@ -98,8 +98,8 @@ def _rows(table: Table, parts: list[Flags], scores: dict[str, list[Floats]]) -> 
             name,
             measured(apgr, of),
             _difference(table, parts, of, rule),
-            measured(lambda x, w, s: cpt(x, w, s, 0.5), of).value,
-            measured(lambda x, w, s: cpt(x, w, s, 0.8), of).value,
+            measured(lambda x, w, s: cpt(x, w, s, 0.5), of),
+            measured(lambda x, w, s: cpt(x, w, s, 0.8), of),
         )
         for name, of in scores.items()
     ]

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import numpy as np
 
-from scripts.routing.data import Table
+from scripts.routing.data import Rows, Table
 from scripts.routing.learned import Learner
 from services.router.domain.beliefs import NOTHING_LEARNED, Beliefs, length_outcome
 from services.router.domain.catalog import Catalog, Model, Price, Provider, Tier
@@ -37,6 +37,7 @@ NANO = 1_000_000_000
 class Replay:
     """For each request: outcome, and cost in units of the usual cost of the dearest model."""
 
+    rows: Rows  # of the table: which prompt each request was
     hybrid: Floats  # shape (requests, 2)
     complexity: Floats
 
@@ -136,7 +137,7 @@ def replay(
             found.append((outcome, float(table.costs[row, model]) / deployment.usual))
             if strategy == "hybrid":
                 deployment.learn(decision, row, outcome)
-    return Replay(np.array(rows["hybrid"]), np.array(rows["complexity"]))
+    return Replay(order, np.array(rows["hybrid"]), np.array(rows["complexity"]))
 
 
 def recovered_after(one: Replay, shift_at: int, *, look: int = 100) -> int | None:

@@ -1,7 +1,7 @@
 """The measures as a page of the docs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.routing import arithmetic, many, online, pair
@@ -18,7 +18,7 @@ class Measures:
     held_out: Sequence[pair.Row]
     left_out: Sequence[pair.Row]
     many: tuple[Sequence[many.Row], Sequence[tuple[str, float, float]]]
-    online: Sequence[online.Row]
+    online: Sequence[online.Replayed]
     cascade: arithmetic.Cascaded
 
 
@@ -82,12 +82,17 @@ of answers are estimated by task; the router does not know them, it learns them.
 {online.REQUESTS:,} requests one after the other, in {online.ORDERS} orders; only the outcome of the
 chosen model is seen, on all requests or on a tenth of them. Hybrid against complexity on the same
 requests, preset `{PRESET}`; costs in usual costs of the dearest model; *worth* is quality less the
-preset's price of that cost. Windows of {LOOK} requests, in quality; *worst*: of the mean over
-orders, and of all windows of all orders. In "drops", the best model keeps {SHIFTED_TO:.0%} of its
-outcomes from request {online.SHIFT_AT:,} on; *ahead again*: outcomes seen until
-hybrid's worth was ahead over a hundred requests, by order.
+preset's price of that cost; intervals over prompts. Windows of {LOOK} requests, in quality;
+*worst*: of the mean over orders, and of all windows of all orders. In "drops", the best model keeps
+{SHIFTED_TO:.0%} of its outcomes from request {online.SHIFT_AT:,} on; *ahead again*: outcomes seen
+until hybrid's worth was ahead over a hundred requests, by order. Nobody can know of a drop before
+outcomes show it: the windows right after one are behind, for longer where feedback is rare.
 
-{_online(found.online)}
+{_online([row for one in found.online for row in one.rows])}
+
+The same replays without a drop, beside routers that need no router:
+
+{_levels([one.levels for one in found.online])}
 
 ## Cascade on arithmetic that can be checked
 
@@ -106,7 +111,8 @@ wrongly, a step forgotten, or no work at all. Measured are the verifier and the 
 def _pair(rows: Sequence[pair.Row]) -> str:
     lines = ["| router | APGR | ahead | CPT(50) | CPT(80) |", "|---|---|---|---|---|"]
     lines += [
-        f"| {row.name} | {row.apgr} | {_signed(row.ahead)} | {row.cpt50:.0%} | {row.cpt80:.0%} |"
+        f"| {row.name} | {row.apgr} | {_signed(row.ahead)} | {_share(row.cpt50)}"
+        f" | {_share(row.cpt80)} |"
         for row in rows
     ]
     return "\n".join(lines)
@@ -130,10 +136,21 @@ def _online(rows: Sequence[online.Row]) -> str:
     for row in rows:
         again = ", ".join("never" if one is None else str(one) for one in row.recovered)
         lines.append(
-            f"| {row.name} | {row.feedback:.0%} | {row.quality:+.3f} | {row.cost:+.3f}"
-            f" | {row.worth:+.3f} | {row.worst_quality:+.3f} ({row.worst_single:+.3f})"
+            f"| {row.name} | {row.feedback:.0%} | {_signed(row.quality)} | {_signed(row.cost)}"
+            f" | {_signed(row.worth)} | {row.worst_quality:+.3f} ({row.worst_single:+.3f})"
             f" | {again} |"
         )
+    return "\n".join(lines)
+
+
+def _levels(found: Sequence[Mapping[str, Sequence[online.Level]]]) -> str:
+    lines = ["| replay | router | quality | cost |", "|---|---|---|---|"]
+    lines += [
+        f"| {replay} | {one.router} | {one.quality} | {one.cost} |"
+        for levels in found
+        for replay, rows in levels.items()
+        for one in rows
+    ]
     return "\n".join(lines)
 
 
