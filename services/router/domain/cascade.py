@@ -20,6 +20,7 @@ from services.router.domain.preference import Wish, affordable, why_lost, worths
 from services.router.domain.rankings import Ranking, named
 from services.router.domain.verifier import Answered, checkable, checks_of, wrongness
 
+CAUGHT = 0.8  # share of wrong answers that checks are expected to find
 MUCH_CHEAPER = 0.5  # of what the better model costs: dearer than that, asking it at once is simpler
 
 
@@ -124,7 +125,7 @@ def _plan(question: Question, fits: Sequence[Candidate], wish: Wish) -> Plan | s
     if not cheaper:
         return "no model is much cheaper than the best one"
     worth = worths(question, priced, wish.price)
-    first = max(cheaper, key=lambda c: (worth[c.model.name], -_cost(c)))
+    first = max(cheaper, key=lambda c: (_worth(c, better[0], worth), -_cost(c)))
     then = [c for c in better if c.expected_quality > first.expected_quality]
     if not then:
         return f"{first.model.name} is expected to be as good as any"
@@ -140,6 +141,12 @@ def _plan(question: Question, fits: Sequence[Candidate], wish: Wish) -> Plan | s
         form,
         question.beliefs.verdict,
     )
+
+
+def _worth(first: Candidate, then: Candidate, worth: Mapping[str, float]) -> float:
+    """Return quality less price of a cascade: of the first answer, and of the second where due."""
+    caught = (1 - first.expected_quality) * CAUGHT
+    return worth[first.model.name] + caught * worth[then.model.name]
 
 
 def _cost(candidate: Candidate) -> int:

@@ -1,0 +1,109 @@
+"""What users say of answers changes who gives the next ones, and outlives whoever learned it."""
+
+import re
+
+import pytest
+
+from tests.e2e.books import closed_books
+from tests.e2e.stack import until
+
+LEARNED_S = 30.0  # followers look every few seconds
+SUMS = [f"What is {223 + n} * {481 + 3 * n} + {11 + n}?" for n in range(40)]
+STRONG = "sandbox/frontier"
+
+
+async def evidence(stack, model):
+    status = (await stack.get("/admin/learning/status")).json
+    return next(one["outcomes"] for one in status["models"] if one["model"] == model)
+
+
+async def rated(stack, since, model, *, stars, count):
+    """Ask *model* and rate its answers; return once that is learned."""
+    before = await evidence(stack, model)
+    for number in range(count):
+        reply = await stack.chat(f"{since} {stars} {number}", model=model)
+        rating = {
+            "request_id": reply.headers["x-request-id"],
+            "quality_score": stars,
+            "is_correct": stars > 3,
+        }
+        assert 200 == (await stack.post("/production/feedback", rating)).status
+
+    async def learned():
+        return await evidence(stack, model) == before + count
+
+    await until(learned, within_s=LEARNED_S)
+
+
+async def test_what_was_learned_outlives_the_router(stack, since):
+    await rated(stack, since, "sandbox/tiny", stars=1, count=12)
+    known = (await stack.get("/admin/learning/status")).json["models"]
+
+    await stack.kill_router()
+    await stack.router_ready()
+
+    async def remembered():
+        reply = await stack.get("/admin/learning/status")
+        return reply.status == 200 and reply.json["models"] == known
+
+    await until(remembered, within_s=LEARNED_S)
+
+
+async def test_a_cached_answer_that_readers_vote_down_is_not_given_again(stack, since):
+    body = {"prompt": f"A question that only {since} asks and votes on"}
+    first, repeated = [(await stack.post("/complete", body)).json for _ in range(2)]
+    vote = {"cache_key": first["cache_key"], "rating": -1}
+
+    votes = [(await stack.post("/feedback", vote)).json for _ in range(3)]
+    again = (await stack.post("/complete", body)).json
+
+    assert (True, False) == (repeated["cache_hit"], again["cache_hit"])
+    assert [False, False, True] == [one["invalidated"] for one in votes]
+    assert -1.0 == votes[-1]["quality_score"]
+    assert [] == (await closed_books(stack, since)).problems()
+
+
+def is_right(sum_, answer):
+    a, b, c = map(int, re.findall(r"\d+", sum_))
+    return str(a * b + c) in answer["response"]
+
+
+async def asked(stack, strategy, **headers):
+    answers = []
+    for one in SUMS:
+        body = {"prompt": one, "strategy": strategy, "max_tokens": 50}
+        answers.append(
+            (await stack.post("/complete", body, x_optimizer_cache="off", **headers)).json
+        )
+    return answers
+
+
+async def test_a_cascade_is_as_right_as_the_strong_model_for_less_than_half(stack, since):
+    economy = {"x_optimizer_strategy_parameters": '{"preset": "economy"}'}
+    strong, cascaded = await asked(stack, "best"), await asked(stack, "cascade", **economy)
+
+    rights = [
+        sum(is_right(*one) for one in zip(SUMS, answers, strict=True))
+        for answers in (strong, cascaded)
+    ]
+    costs = [sum(answer["cost"] for answer in answers) for answers in (strong, cascaded)]
+    escalated = [one["routing_metadata"]["cascade"]["escalated"] for one in cascaded]
+    assert {STRONG} == {answer["model"] for answer in strong}
+    assert rights[1] >= 0.95 * rights[0]
+    assert costs[1] < 0.5 * costs[0]
+    assert 0 < sum(escalated) < len(SUMS)
+    assert [] == (await closed_books(stack, since)).problems()  # both calls, row by row
+
+
+@pytest.mark.parametrize("prompt", ["What is the capital of France?", "What is 17 * 23?"])
+async def test_a_decision_can_be_read_before_it_is_paid_for(stack, since, prompt):
+    reply = await stack.get(f"/routing/decision?prompt={prompt}&auto_route=true")
+
+    decision = reply.json["routing_metadata"]
+    chosen, *others = decision["candidates"]
+    assert chosen["model"] in decision["reasoning"]
+    assert others
+    assert all(one["lost"] for one in others)
+    assert {"expected_quality", "spread", "expected_cost_usd", "evidence"} <= chosen.keys()
+    assert decision["gate"]["verdict"] in ("validated", "experimental", "learning_mismatch")
+    assert [] == (await closed_books(stack, since)).bill
