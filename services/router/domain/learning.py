@@ -77,17 +77,33 @@ class Evidence:
             square,
         )
 
-    def revise(self, phi: Floats, change: float, *, later: int) -> "Evidence":
+    def revise(
+        self,
+        phi: Floats,
+        before: tuple[float, float],
+        after: tuple[float, float],
+        *,
+        later: int,
+    ) -> "Evidence":
         """
-        Change an outcome that was added before.
+        Change an outcome that was added before, as far as it has not faded.
 
         Args:
             phi: The prompt's features.
-            change: Weight times the difference of the outcomes.
-            later: Outcomes of this model that came after it: it has faded since.
+            before: Outcome and weight as they were added.
+            after: Outcome and weight as they are now.
+            later: Outcomes of this model that came after it.
         """
-        vector = self.vector + FADING ** max(later, 0) * change * phi
-        return replace(self, vector=vector)
+        kept = FADING ** max(later, 0)
+        weight = kept * (after[1] - before[1])
+        total = kept * (after[0] * after[1] - before[0] * before[1])
+        revised = replace(
+            self,
+            matrix=self.matrix + weight * np.outer(phi, phi),
+            vector=self.vector + total * phi,
+            weight=self.weight + weight,
+        )
+        return revised if revised.sane else self  # it was forgotten by surprise meanwhile
 
     @property
     def sane(self) -> bool:

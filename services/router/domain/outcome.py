@@ -1,15 +1,80 @@
-"""What feedback says about an answer, as a number from 0 to 1."""
+"""
+What is said or seen of an answer, as a number from 0 to 1 with a weight.
+
+Explicit: stars, votes. Implicit: it failed, was empty, refused, not the JSON that was asked for, or
+its user asked the same again. What is seen is only ever bad news, so by itself it would drag every
+model to 0. It therefore weighs as much as an answer of that model has a chance to be rated: if
+nobody rates, a share f of failures moves a quality q to q(1 - f), as it should.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-WEIGHT = 1.0  # of one rating, in outcomes
+from services.router.domain.learning import PRIOR_LEVEL
+
+Source = Literal[
+    "stars", "votes", "failed", "empty", "refused", "invalid_json", "regenerated"
+]
+
 MOST_STARS = 5
+EXPLICIT: frozenset[str] = frozenset({"stars", "votes"})
+SIGNS: frozenset[str] = frozenset({"empty", "refused", "invalid_json"})
+# By source: outcome and weight of what is seen.
+SEEN: Mapping[Source, tuple[float, float]] = {
+    "failed": (0.0, 1.0),
+    "empty": (0.0, 1.0),
+    "refused": (0.0, 1.0),
+    "invalid_json": (0.0, 1.0),
+    "regenerated": (0.2, 0.3),
+}
+SAID_WEIGHT = 1.0
+MOST_OF_ONE_USER = 0.2  # of a model's evidence
+LEAST_WEIGHT = 0.01  # of an outcome: less would only make others fade
 
 
-def outcome_of(details: Mapping[str, Any]) -> float | None:
-    """Read one to five stars as 0 to 1; None if there are none."""
+def outcome_of(details: Mapping[str, Any]) -> tuple[Source, float] | None:
+    """
+    Read what a feedback row says: one to five stars as 0 to 1, else the share of votes that are up.
+
+    None: it says neither.
+    """
     stars = details.get("quality_score")
-    if isinstance(stars, bool) or not isinstance(stars, int) or not 1 <= stars <= MOST_STARS:
+    if isinstance(stars, int) and not isinstance(stars, bool) and 1 <= stars <= MOST_STARS:
+        return "stars", (stars - 1) / (MOST_STARS - 1)
+    votes = details.get("votes")
+    if not isinstance(votes, Mapping):
         return None
-    return (stars - 1) / (MOST_STARS - 1)
+    up, down = votes.get("up"), votes.get("down")
+    if not (_is_count(up) and _is_count(down) and up + down):
+        return None
+    return "votes", up / (up + down)
+
+
+def rated_share(answered: float, rated: float) -> float:
+    """
+    Return the chance that an answer is rated; the prior counts as the ratings that it is worth.
+
+    Args:
+        answered: Answers of a model that showed no fault.
+        rated: Of those, rated by somebody.
+    """
+    return min((rated + PRIOR_LEVEL) / (answered + PRIOR_LEVEL), 1.0)
+
+
+def capped(weight: float, *, own: float, everyone: float) -> float:
+    """
+    Return the weight that an outcome may have, so that one user stays one of many.
+
+    Solves own + w <= MOST_OF_ONE_USER (everyone + prior + w) for w.
+
+    Args:
+        weight: That it would have.
+        own: Of the same user's outcomes of this model, faded.
+        everyone: Of all outcomes of this model, faded.
+    """
+    room = MOST_OF_ONE_USER * (everyone + PRIOR_LEVEL) - own
+    return max(0.0, min(weight, room / (1 - MOST_OF_ONE_USER)))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
