@@ -107,6 +107,8 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
     stream: tuple[Any, ...] = GREETING
     asks: list[router_pb2.Ask] = field(default_factory=list)
     feedback: list[router_pb2.RecordFeedbackRequest] = field(default_factory=list)
+    vote: Any = None
+    votes: list[router_pb2.RecordVoteRequest] = field(default_factory=list)
     rows: list[ledger_pb2.LedgerRow] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -179,6 +181,13 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
         return router_pb2.RecordFeedbackResponse(
             feedback_id=f"{request.request_id}.{revision}", revision=revision
         )
+
+    async def RecordVote(self, request: Any, context: Any) -> router_pb2.RecordVoteResponse:
+        if request.cache_key == "unknown":
+            raise NotFound("there is no answer under sha256:...")
+        answer = await _play(self.vote)
+        self.votes.append(request)
+        return answer or router_pb2.RecordVoteResponse(quality_score=1 / 3, up=2, down=1)
 
     async def GetLearningStatus(
         self, request: Any, context: Any

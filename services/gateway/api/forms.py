@@ -32,6 +32,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def json(value: Any) -> Response:
+    """Write JSON; a number that is not finite becomes null."""
     return Response(orjson.dumps(value), media_type="application/json")
 
 

@@ -97,6 +97,14 @@ class Router:
         )
         return response
 
+    async def record_vote(
+        self, request: router_pb2.RecordVoteRequest
+    ) -> router_pb2.RecordVoteResponse:
+        response: router_pb2.RecordVoteResponse = await call(
+            self._stub.RecordVote, request, timeout_s=FEEDBACK_S
+        )
+        return response
+
     async def learning_status(self) -> router_pb2.GetLearningStatusResponse:
         response: router_pb2.GetLearningStatusResponse = await call(
             self._stub.GetLearningStatus,

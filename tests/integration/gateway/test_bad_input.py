@@ -55,13 +55,14 @@ async def test_what_is_not_json_is_400(stack, body):
     assert_plain_shape(await stack.client.post("/complete", content=body), 400)
     assert_plain_shape(await stack.client.post("/experiments", content=body), 400)
     assert_plain_shape(await stack.client.post("/production/feedback", content=body), 400)
+    assert_plain_shape(await stack.client.post("/feedback", content=body), 400)
     assert stack.router.asks == []
 
 
 @pytest.mark.parametrize("body", NOT_AN_OBJECT)
 async def test_json_that_is_no_object_is_refused(stack, body):
     assert_openai_shape(await stack.client.post(CHAT, content=body), 400)
-    for path in ("/complete", "/experiments", "/production/feedback"):
+    for path in ("/complete", "/experiments", "/production/feedback", "/feedback"):
         assert_plain_shape(await stack.client.post(path, content=body), 422)
 
 
@@ -248,7 +249,7 @@ async def test_two_contradicting_strategies_are_refused(stack):
     assert_openai_shape(answer, 400, "x-optimizer-strategy")
 
 
-@pytest.mark.parametrize("path", [CHAT, "/complete", "/experiments", "/nothing"])
+@pytest.mark.parametrize("path", [CHAT, "/complete", "/experiments", "/feedback", "/nothing"])
 async def test_a_body_of_40_mb_is_413(stack, path):
     answer = await stack.client.post(path, content=b" " * 40_000_000)
 
