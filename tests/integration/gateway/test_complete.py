@@ -6,7 +6,7 @@ from optimizer.router.v1 import router_pb2
 
 from common.errors import AllFailed, Unavailable
 from services.gateway.usecases import ENDED, SILENT
-from tests.gateway_fakes import a_completion, an_outcome
+from tests.fake_router import a_completion, an_outcome
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}

@@ -9,7 +9,8 @@ from optimizer.router.v1 import router_pb2
 from prometheus_client import REGISTRY
 
 from common.errors import AllFailed, Invalid, NotFound, OverBudget
-from tests.gateway_fakes import GREETING, Stack, a_chunk, a_stack, an_outcome, chunks, started
+from tests.fake_router import GREETING, a_chunk, an_outcome, chunks, started
+from tests.gateway_fakes import Stack, a_stack
 
 HELLO = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
 CHAT = "/v1/chat/completions"
