@@ -8,7 +8,15 @@ from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.types import ASGIApp
 
 from common.ops import Ready
-from services.gateway.api import experiments, feedback, metrics, routing, status
+from services.gateway.api import (
+    experiments,
+    feedback,
+    learning,
+    metrics,
+    quality,
+    routing,
+    status,
+)
 from services.gateway.api.auth import Gate
 from services.gateway.api.body import BodyReader
 from services.gateway.api.complete import Complete
@@ -62,6 +70,8 @@ def make_app(settings: GatewaySettings, parts: Parts) -> ASGIApp:
         experiments.routes(parts.experiments, parts.router, read_body=read_body),
         metrics.routes(parts.metrics, parts.snapshots),
         feedback.routes(parts.router, read_body=read_body),
+        learning.routes(parts.router),
+        quality.routes(parts.router),
     ):
         app.include_router(included)
     app.router.add_websocket_route(

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from fastapi import Request
+from google.protobuf.message import Message
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -54,6 +55,11 @@ def body(form: type[BaseModel]) -> dict[str, Any]:
     """Document the body of a route that reads it with `reads`."""
     schema = form.model_json_schema()
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def known(message: Message, name: str) -> Any:
+    """Return a field that may be absent; None if it is."""
+    return getattr(message, name) if message.HasField(name) else None
 
 
 def rfc3339(unix_ms: int) -> str:

@@ -55,10 +55,6 @@ class ModelsAnswer(BaseModel):
     data: list[ModelAnswer]
 
 
-class LearnedAnswer(BaseModel):
-    models: list[dict[str, Any]]
-
-
 def routes(router: Router) -> APIRouter:
     api = APIRouter(tags=["routing"])
 
@@ -80,11 +76,6 @@ def routes(router: Router) -> APIRouter:
     async def providers() -> Response:
         listed = await router.providers()
         return json({"providers": [_provider(one) for one in listed.providers]})
-
-    @api.get("/admin/learning/status", responses=answers(LearnedAnswer), tags=["learning"])
-    async def learning_status() -> Response:
-        status = await router.learning_status()
-        return json({"models": [_learned(one) for one in status.models]})
 
     @api.get("/v1/models", responses={200: {"model": ModelsAnswer}}, tags=["openai"])
     async def list_models() -> Response:
@@ -131,15 +122,6 @@ def _provider(provider: router_pb2.Provider) -> dict[str, Any]:
         "why_off": provider.why_off or None,
         "models": provider.models,
         "sandbox": provider.sandbox,
-    }
-
-
-def _learned(learned: router_pb2.LearnedModel) -> dict[str, Any]:
-    return {
-        "model": learned.model,
-        "difficulty": learned.difficulty,
-        "quality": learned.quality,
-        "evidence": learned.evidence,
     }
 
 

@@ -20,6 +20,9 @@ _StreamCall: TypeAlias = (
 DECIDE_S = 1.0
 LIST_S = 1.0
 FEEDBACK_S = 2.0
+STATUS_S = 2.0
+RETRAIN_S = 60.0
+SUMMARY_S = 5.0
 EMBED_S = 60.0
 HEALTH_S = 1.0
 CATALOG_FRESH_S = 5.0
@@ -109,7 +112,31 @@ class Router:
         response: router_pb2.GetLearningStatusResponse = await call(
             self._stub.GetLearningStatus,
             router_pb2.GetLearningStatusRequest(),
-            timeout_s=FEEDBACK_S,
+            timeout_s=STATUS_S,
+        )
+        return response
+
+    async def retrain(
+        self, request: router_pb2.RetrainLearningRequest
+    ) -> router_pb2.RetrainLearningResponse:
+        response: router_pb2.RetrainLearningResponse = await call(
+            self._stub.RetrainLearning, request, timeout_s=RETRAIN_S
+        )
+        return response
+
+    async def feedback_summary(
+        self, request: router_pb2.GetFeedbackSummaryRequest
+    ) -> router_pb2.GetFeedbackSummaryResponse:
+        response: router_pb2.GetFeedbackSummaryResponse = await call(
+            self._stub.GetFeedbackSummary, request, timeout_s=SUMMARY_S
+        )
+        return response
+
+    async def performance_trends(
+        self, request: router_pb2.GetPerformanceTrendsRequest
+    ) -> router_pb2.GetPerformanceTrendsResponse:
+        response: router_pb2.GetPerformanceTrendsResponse = await call(
+            self._stub.GetPerformanceTrends, request, timeout_s=SUMMARY_S
         )
         return response
 
