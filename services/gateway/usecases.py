@@ -57,17 +57,19 @@ class Completions:
         self._experiments = experiments
         self._spend = spend
 
-    async def place(self, strategy: str, *, experiment_id: int, user_id: str) -> Placement:
+    async def place(
+        self, wanted: router_pb2.Strategy, *, experiment_id: int, user_id: str
+    ) -> Placement:
         """
         Find the strategy that serves a request: the arm's, if it is part of an experiment.
 
+        An arm is a strategy with its own parameters: those of the caller have no say in it.
         A silent experiments service does not stop a completion.
 
         Raises:
             Invalid: the experiments service refuses the user's id.
             NotFound: there is no such experiment.
         """
-        wanted = router_pb2.Strategy(name=strategy)
         if not experiment_id:
             return Placement(wanted)
         try:

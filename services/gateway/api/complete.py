@@ -15,7 +15,7 @@ from services.gateway.api.context import Caller, caller_of, context_of
 from services.gateway.api.hangup import StopOnHangUp
 from services.gateway.api.outcome import cost_header, headers
 from services.gateway.api.respond import send_json
-from services.gateway.domain.options import MAX_ID, NEEDS_USER, read_options
+from services.gateway.domain.options import MAX_ID, NEEDS_USER, Options, read_options
 from services.gateway.store.spend import Spend
 from services.gateway.usecases import Completions, Placement, cost_of
 
@@ -68,7 +68,7 @@ class Complete:
         raw = await self._read_body(receive)
         form = parse_form(CompleteForm, raw)
         options = read_options(context.headers, strategies=STRATEGIES)
-        placement = await self._place(form)
+        placement = await self._place(form, options)
         ask = router_pb2.Ask(
             request_id=context.request_id,
             tenant=caller.tenant,
@@ -85,12 +85,16 @@ class Complete:
         told = [*headers(response.outcome, placement), cost_header(response.outcome)]
         await send_json(send, 200, orjson.dumps(answer), told)
 
-    async def _place(self, form: CompleteForm) -> Placement:
+    async def _place(self, form: CompleteForm, options: Options) -> Placement:
         check_strategy(form.strategy)
         if form.experiment_id and form.user_id is None:
             raise Invalid(NEEDS_USER, code="user_id_required")
+        wanted = router_pb2.Strategy(
+            name=form.strategy or ("hybrid" if form.auto_route else "complexity"),
+            parameters_json=options.parameters_json,
+        )
         return await self._completions.place(
-            form.strategy or ("hybrid" if form.auto_route else "complexity"),
+            wanted,
             experiment_id=form.experiment_id or 0,
             user_id=form.user_id or "",
         )

@@ -1,5 +1,8 @@
 """The OpenAI wire: chat completions, plain and streamed; models. Plain ASGI, for its speed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from optimizer.router.v1 import router_pb2
 from starlette.types import Receive, Scope, Send
 
@@ -54,11 +57,12 @@ class ChatCompletions:
             experiment_id=placement.experiment_id,
             arm=placement.arm,
         )
-        if chat.stream:
-            answer = StreamAnswer(send, placement, heartbeat_s=self._heartbeat_s)
-            await answer.serve(self._completions, ask, receive)
-        else:
-            await self._plain(ask, placement, receive, send)
+        with _parameters_named(placement):
+            if chat.stream:
+                answer = StreamAnswer(send, placement, heartbeat_s=self._heartbeat_s)
+                await answer.serve(self._completions, ask, receive)
+            else:
+                await self._plain(ask, placement, receive, send)
 
     async def _place(self, chat: ChatRequest, choice: ModelChoice, options: Options) -> Placement:
         if choice.strategy and choice.strategy not in STRATEGIES:
@@ -69,12 +73,22 @@ class ChatCompletions:
                 code="invalid_value",
                 param=names.STRATEGY,
             )
+        if choice.pinned and options.parameters_json:
+            raise Invalid(
+                f"`{names.PARAMETERS}` says how a strategy chooses, and a pinned model leaves"
+                ' nothing to choose: send the model "auto", or no parameters.',
+                code="invalid_value",
+                param=names.PARAMETERS,
+            )
         user_id = options.user_id or chat.user
         if options.experiment_id:
             _check_experiment(choice, user_id)
         try:
             return await self._completions.place(
-                choice.strategy or options.strategy,
+                router_pb2.Strategy(
+                    name=choice.strategy or options.strategy,
+                    parameters_json=options.parameters_json,
+                ),
                 experiment_id=options.experiment_id,
                 user_id=user_id,
             )
@@ -89,6 +103,17 @@ class ChatCompletions:
             response = await self._completions.complete(ask)
         told = [*headers(response.outcome, placement), cost_header(response.outcome)]
         await send_json(send, 200, response.body, told)
+
+
+@contextmanager
+def _parameters_named(placement: Placement) -> Iterator[None]:
+    """Name the header of parameters that the router refuses: it does not know where they stood."""
+    try:
+        yield
+    except Invalid as failure:
+        if not placement.arm and (failure.param or "").startswith("strategy"):
+            failure.param = names.PARAMETERS
+        raise
 
 
 def _check_experiment(choice: ModelChoice, user_id: str) -> None:

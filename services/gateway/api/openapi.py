@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI knows of its routes, and what it cannot know of ours."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -7,13 +8,22 @@ from pydantic import BaseModel
 from services.gateway.api.complete import CompleteAnswer, CompleteForm
 from services.gateway.api.forms import Problem
 from services.gateway.api.metrics import SnapshotAnswer
-from services.gateway.domain.options import CACHE, EXPERIMENT, STRATEGY, USER
+from services.gateway.domain.options import (
+    CACHE,
+    EXPERIMENT,
+    MAX_PARAMETERS_BYTES,
+    PARAMETERS,
+    STRATEGY,
+    USER,
+)
 
 Document = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
 _OPTIONS = {
     STRATEGY: "the strategy that chooses the model",
+    PARAMETERS: f"how it chooses: a JSON object of at most {MAX_PARAMETERS_BYTES} bytes, such as"
+    ' {"preset": "economy"}; not with a pinned model, of no effect where an experiment decides',
     EXPERIMENT: "the experiment this request belongs to",
     USER: "the user an experiment assigns an arm to; the body's `user` otherwise",
     CACHE: "on or off: whether an equal earlier answer will do",
@@ -120,10 +130,7 @@ def _chat() -> Document:
         "tags": ["openai"],
         "summary": "Chat Completions",
         "operationId": "create_chat_completion",
-        "parameters": [
-            {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
-            for name, text in _OPTIONS.items()
-        ],
+        "parameters": _headers(_OPTIONS),
         "requestBody": _body("ChatRequest"),
         "responses": {
             "200": {
@@ -157,6 +164,7 @@ def _complete() -> Document:
         "tags": ["completions"],
         "summary": "Complete",
         "operationId": "complete",
+        "parameters": _headers((PARAMETERS, CACHE)),
         "requestBody": _body("CompleteForm"),
         "responses": {"200": _json("the answer", "CompleteAnswer"), **_problems()},
     }
@@ -169,6 +177,13 @@ def _routing_metrics() -> Document:
         "operationId": "routing_metrics",
         "responses": {"200": _json("the snapshot", "SnapshotAnswer"), **_problems()},
     }
+
+
+def _headers(options: Iterable[str]) -> list[Document]:
+    return [
+        {"name": name, "in": "header", "description": _OPTIONS[name], "schema": {"type": "string"}}
+        for name in options
+    ]
 
 
 def _body(schema: str) -> Document:

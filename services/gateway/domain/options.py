@@ -1,16 +1,20 @@
 """Routing options: what a client may say about one request beside its body."""
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from common.errors import Invalid
 from services.gateway.domain.openai_wire import MAX_USER_CHARACTERS
 
 STRATEGY = "x-optimizer-strategy"
+PARAMETERS = "x-optimizer-strategy-parameters"
 EXPERIMENT = "x-optimizer-experiment-id"
 USER = "x-optimizer-user-id"
 CACHE = "x-optimizer-cache"
 MAX_ID = 2**63 - 1
+MAX_PARAMETERS_BYTES = 2_000
 NEEDS_USER = "user_id required when experiment_id is specified"
 
 
@@ -20,6 +24,7 @@ class Options:
     experiment_id: int = 0  # 0: none
     user_id: str = ""
     use_cache: bool | None = None  # None: not said
+    parameters_json: bytes = b""  # of the strategy, a JSON object; empty: none
 
 
 NOTHING_SAID = Options()
@@ -38,7 +43,7 @@ def read_options(headers: Mapping[bytes, bytes], *, strategies: Collection[str])
     """
     said = {
         name: _text(headers[name.encode()], name)
-        for name in (STRATEGY, EXPERIMENT, USER, CACHE)
+        for name in (STRATEGY, EXPERIMENT, USER, CACHE, PARAMETERS)
         if name.encode() in headers
     }
     if not said:
@@ -56,7 +61,27 @@ def read_options(headers: Mapping[bytes, bytes], *, strategies: Collection[str])
         experiment_id=_identifier(said[EXPERIMENT]) if EXPERIMENT in said else 0,
         user_id=user,
         use_cache=None if cache is None else cache == "on",
+        parameters_json=_parameters(said[PARAMETERS]) if PARAMETERS in said else b"",
     )
+
+
+def _parameters(text: str) -> bytes:
+    """Check the form only: which names and values there are, the router knows."""
+    if len(text.encode()) > MAX_PARAMETERS_BYTES:
+        raise _wrong(PARAMETERS, f"must have at most {MAX_PARAMETERS_BYTES} bytes")
+    try:
+        read: Any = json.loads(text)
+        # Written anew, strictly: what JSON has no word for (NaN, half a character) is refused.
+        written = json.dumps(read, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        encoded = written.encode()
+    except (ValueError, RecursionError):
+        read, encoded = None, b""
+    if not isinstance(read, dict):
+        raise _wrong(PARAMETERS, 'must be a JSON object, such as {"preset": "economy"}')
+    # What is left of backslashes once escaped ones are out begins an escape.
+    if b"\\u0000" in encoded.replace(b"\\\\", b""):
+        raise _wrong(PARAMETERS, "has a NUL character; remove it")
+    return encoded if read else b""
 
 
 def _identifier(text: str) -> int:

@@ -138,6 +138,12 @@ async def test_a_text_that_speaks_of_nul_is_fine(stack):
         ("x-optimizer-user-id", b"u" * 101),
         ("x-optimizer-user-id", b"\xff"),
         ("x-optimizer-cache", b"maybe"),
+        ("x-optimizer-strategy-parameters", b""),
+        ("x-optimizer-strategy-parameters", b"[]"),
+        ("x-optimizer-strategy-parameters", b"{"),
+        ("x-optimizer-strategy-parameters", b'{"preset": "\\u0000"}'),
+        ("x-optimizer-strategy-parameters", b'{"preset": "\xff"}'),
+        ("x-optimizer-strategy-parameters", b'{"a":"%b"}' % (b"a" * 2000)),
     ],
     ids=lambda value: repr(value)[:20],
 )
@@ -145,6 +151,18 @@ async def test_a_bad_routing_option_is_400_and_names_its_header(stack, header, v
     answer = await stack.client.post(CHAT, content=HELLO, headers={header: value})
 
     assert_openai_shape(answer, 400, header)
+    assert stack.router.asks == []
+
+
+@pytest.mark.parametrize("parameters", [b"economy", b"[]", b'{"a":"%b"}' % (b"a" * 2000)])
+async def test_a_prompt_with_bad_parameters_is_422(stack, parameters):
+    headers = {"x-optimizer-strategy-parameters": parameters}
+
+    answer = await stack.client.post("/complete", content=PROMPT, headers=headers)
+
+    assert_plain_shape(answer, 422)
+    assert "x-optimizer-strategy-parameters" in answer.json()["detail"]
+    assert stack.router.asks == []
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,59 @@ def test_everything_can_be_said():
         b"x-optimizer-experiment-id": str(MAX_ID).encode(),
         b"x-optimizer-user-id": "zoë".encode(),
         b"x-optimizer-cache": b"off",
+        b"x-optimizer-strategy-parameters": b' {"preset": "economy"}',
     }
 
     said = read_options(headers, strategies=STRATEGIES)
 
-    assert Options("best", MAX_ID, "zoë", use_cache=False) == said
+    assert said == Options(
+        "best", MAX_ID, "zoë", use_cache=False, parameters_json=b'{"preset":"economy"}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "parameters"),
+    [
+        (b"{}", b""),  # nothing is said
+        (b'{"min_quality": 0.9}', b'{"min_quality":0.9}'),
+        ('{"model": "zoë"}'.encode(), '{"model":"zoë"}'.encode()),
+        (rb'{"model": "\\u0000"}', rb'{"model":"\\u0000"}'),  # speaks of NUL, has none
+        (b'{"a":"%b"}' % (b"a" * 1992), b'{"a":"%b"}' % (b"a" * 1992)),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_parameters_are_a_json_object(sent, parameters):
+    said = read_options({b"x-optimizer-strategy-parameters": sent}, strategies=STRATEGIES)
+
+    assert parameters == said.parameters_json
+
+
+BAD_PARAMETERS = [
+    b"",
+    b"economy",
+    b"null",
+    b'["preset"]',
+    b'{"preset": "economy"',
+    b'{"preset": "economy"} {}',
+    b'{"min_quality": NaN}',
+    b'{"min_quality": 1e999}',
+    b'{"preset": "\\ud800"}',
+    b'{"preset": "\\u0000"}',
+    b'{"\\u0000": 1}',
+    b'{"preset": "\xff"}',
+    b"\xef\xbb\xbf{}",
+    "{}".encode("utf-16"),
+    b"[" * 2000,
+    b'{"a":"%b"}' % (b"a" * 1993),
+]
+
+
+@pytest.mark.parametrize("sent", BAD_PARAMETERS, ids=lambda value: repr(value)[:20])
+def test_anything_else_is_no_parameters(sent):
+    with pytest.raises(Invalid) as refused:
+        read_options({b"x-optimizer-strategy-parameters": sent}, strategies=STRATEGIES)
+
+    assert refused.value.param == "x-optimizer-strategy-parameters"
 
 
 @pytest.mark.parametrize(
