@@ -1,15 +1,15 @@
 """The router's gRPC face: decode, delegate, encode. Nothing is decided here."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-import grpc
 import orjson
 from optimizer.router.v1 import ledger_pb2, router_pb2, router_pb2_grpc
 
 from common.errors import Invalid
 from common.grpc_server import LONGEST_CALL_S, Context, remaining_s
 from common.wire import json_field, uuid_field
+from services.router import learning_wire
 from services.router.domain.catalog import Catalog, Model
 from services.router.domain.request import Ask, StrategyChoice
 from services.router.store.learned import Learned
@@ -133,22 +133,12 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     async def GetLearningStatus(
         self, _request: router_pb2.GetLearningStatusRequest, _context: Context
     ) -> router_pb2.GetLearningStatusResponse:
-        return router_pb2.GetLearningStatusResponse(
-            models=[
-                router_pb2.LearnedModel(
-                    model=belief.model,
-                    difficulty=belief.difficulty,
-                    quality=belief.quality,
-                    evidence=belief.evidence,
-                )
-                for belief in self._learned.status(self._routing.catalog)
-            ]
-        )
+        return learning_wire.status(self._learned.status())
 
     async def RetrainLearning(
-        self, _request: router_pb2.RetrainLearningRequest, context: Context
-    ) -> NoReturn:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not served yet")
+        self, request: router_pb2.RetrainLearningRequest, _context: Context
+    ) -> router_pb2.RetrainLearningResponse:
+        return learning_wire.retrained(await self._learned.retrain(dry_run=request.dry_run))
 
     async def Embed(
         self, request: router_pb2.EmbedRequest, context: Context

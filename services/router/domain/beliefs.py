@@ -24,6 +24,7 @@ from services.router.domain.verifier import verdict_of
 
 DEFAULT_OUTPUT_TOKENS = 300
 LENGTHS = "output_tokens"  # the evidence on how long answers are; models are called a/b
+FAULTS = "faults:"  # before a model's name: the evidence on its faults
 VERDICTS = "verdicts"  # the evidence on which checked answers are wrong
 LENGTH_SCALE = 10.0  # lengths are learned as log(tokens) / LENGTH_SCALE: 0 to 1 up to 22,000
 ENOUGH_LENGTHS = 20.0
@@ -35,6 +36,7 @@ class Beliefs:
     """
     Args:
         evidence: By model. What is absurd must have been left out: `Evidence.unpack` does.
+        faults: How often answers have a fault that shows, by model.
         corrections: What the last re-fit added to θ₀, by model.
         output_tokens: Running mean by model.
         lengths: How long answers are, by prompt: of all models together.
@@ -45,6 +47,7 @@ class Beliefs:
     """
 
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    faults: Mapping[str, Evidence] = field(default_factory=dict)
     corrections: Mapping[str, Floats] = field(default_factory=dict)
     output_tokens: Mapping[str, float] = field(default_factory=dict)
     lengths: Evidence = NO_EVIDENCE
@@ -69,6 +72,17 @@ class Beliefs:
             self._known[key] = found
         return found
 
+    def fault_ratio(self, model: Model, phi: Floats) -> float:
+        """Return the share of *model*'s answers to such prompts that show a fault, 0 to 1."""
+        evidence = self.faults.get(model.name)
+        if evidence is None or not evidence.vector[0]:
+            return 0.0  # none was ever seen
+        key = (FAULTS + model.name, 0.0)
+        belief = self._known.get(key)
+        if belief is None:
+            belief = self._known[key] = believe(_level_prior(0.0), evidence)
+        return max(0.0, min(belief.expect(phi)[0], 1.0))
+
     @property
     def verdict(self) -> Belief:
         """What is believed of answers that were checked."""
@@ -92,7 +106,7 @@ class Beliefs:
         key = (LENGTHS, usual)
         belief = self._known.get(key)
         if belief is None:
-            belief = self._known[key] = believe(_length_prior(usual), lengths)
+            belief = self._known[key] = believe(_level_prior(usual), lengths)
         ratio = math.exp(LENGTH_SCALE * (belief.expect(phi)[0] - usual))
         return max(1 / MOST_LENGTH_RATIO, min(ratio, MOST_LENGTH_RATIO))
 
@@ -105,8 +119,9 @@ def length_outcome(output_tokens: int) -> float:
     return min(math.log(max(output_tokens, 1)) / LENGTH_SCALE, 1.0)
 
 
-def _length_prior(usual: float) -> Prior:
+def _level_prior(level: float) -> Prior:
+    """Expect *level* of every prompt."""
     mean, precision = np.zeros(SIZE), np.full(SIZE, PRIOR_FEATURE)
-    mean[0] = usual
+    mean[0] = level
     precision[0], precision[1] = PRIOR_LEVEL, PRIOR_DIFFICULTY
     return Prior(mean, precision)

@@ -34,12 +34,14 @@ class Question:
         """Say what *model* would cost and how well it would do."""
         belief = self.beliefs.of(model)
         quality, spread = belief.expect(self.phi)
+        faults = self.beliefs.fault_ratio(model, self.phi)
         return Candidate(
             model,
             self.expected_cost(model),
-            max(0.0, min(quality, 1.0)),
-            spread,
+            max(0.0, min(quality, 1.0)) * (1 - faults),
+            spread * (1 - faults),
             belief.evidence,
+            faults,
         )
 
     def expected_cost(self, model: Model, *, cached: bool = True) -> int | None:

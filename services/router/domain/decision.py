@@ -25,6 +25,7 @@ class Candidate:
     expected_quality: float  # probability that the answer is good enough, 0 to 1
     spread: float = 0.0  # standard deviation of the expected quality
     evidence: float = 0.0  # outcomes behind it
+    faults: float = 0.0  # expected share of answers with a fault, already taken off the quality
 
 
 @dataclass(frozen=True, slots=True)

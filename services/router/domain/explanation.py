@@ -41,6 +41,8 @@ def _figures(question: Question, candidate: Candidate) -> dict[str, object]:
         "spread": round(candidate.spread, 4),
         "evidence": round(candidate.evidence, 2),
     }
+    if candidate.faults:
+        said["faults"] = round(candidate.faults, 4)
     if saved := question.switch_cost(candidate.model):
         said["switching_away_costs_usd"] = usd(saved)
     return said

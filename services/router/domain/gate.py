@@ -38,9 +38,10 @@ class Gate:
 
     @property
     def objection(self) -> str:
-        if self.evidence < GATE_EVIDENCE:
+        supported = self.gain - self.doubt >= GATE_LOSS
+        if not supported and self.evidence < GATE_EVIDENCE:
             return f"{self.evidence:.0f} outcomes of it are too few, {GATE_EVIDENCE:.0f} are needed"
-        if self.gain - self.doubt < GATE_LOSS:
+        if not supported:
             return (
                 f"its gain in quality, {self.gain:+.3f} less {self.doubt:.3f} for doubt,"
                 f" is below {GATE_LOSS:+.2f}"
@@ -61,11 +62,20 @@ class Gate:
 
 
 def gate_of(c: Candidate, chosen: Candidate) -> Gate:
-    """Compare complexity's choice *c* with learning's."""
+    """
+    Compare complexity's choice *c* with learning's.
+
+    Where learning's choice was hardly seen, it is only declared to be better, and that counts for
+    nothing: then only what is wrong with *c* speaks for it.
+    """
+    better = chosen.expected_quality
+    if chosen.evidence < GATE_EVIDENCE and c.faults < 1:
+        promise = c.expected_quality / (1 - c.faults)  # of an answer without a fault
+        better = min(better, promise * (1 - chosen.faults))
     return Gate(
         c.model.name,
         chosen.model.name,
-        chosen.expected_quality - c.expected_quality,
+        better - c.expected_quality,
         GATE_DOUBT * chosen.spread,
         chosen.evidence,
     )

@@ -1,10 +1,12 @@
 """
 What is said or seen of an answer, as a number from 0 to 1 with a weight.
 
-Explicit: stars, votes. Implicit: it failed, was empty, refused, not the JSON that was asked for, or
-its user asked the same again. What is seen is only ever bad news, so by itself it would drag every
-model to 0. It therefore weighs as much as an answer of that model has a chance to be rated: if
-nobody rates, a share f of failures moves a quality q to q(1 - f), as it should.
+Said: stars, votes. Seen: it failed, was empty, refused, not the JSON that was asked for, or its
+user asked the same again. What is seen is only ever bad news: put among few ratings, it would drag
+every model to 0. So it is learned apart, as the share of answers with a fault, of all answers
+whether rated or not:
+
+    quality = P(no fault) · P(good | no fault)
 """
 
 from collections.abc import Mapping
@@ -12,12 +14,10 @@ from typing import Any, Literal
 
 from services.router.domain.learning import PRIOR_LEVEL
 
-Source = Literal[
-    "stars", "votes", "failed", "empty", "refused", "invalid_json", "regenerated"
-]
+Source = Literal["stars", "votes", "failed", "empty", "refused", "invalid_json", "regenerated"]
 
 MOST_STARS = 5
-EXPLICIT: frozenset[str] = frozenset({"stars", "votes"})
+SAID: frozenset[str] = frozenset({"stars", "votes"})
 SIGNS: frozenset[str] = frozenset({"empty", "refused", "invalid_json"})
 # By source: outcome and weight of what is seen.
 SEEN: Mapping[Source, tuple[float, float]] = {
@@ -44,21 +44,8 @@ def outcome_of(details: Mapping[str, Any]) -> tuple[Source, float] | None:
     votes = details.get("votes")
     if not isinstance(votes, Mapping):
         return None
-    up, down = votes.get("up"), votes.get("down")
-    if not (_is_count(up) and _is_count(down) and up + down):
-        return None
-    return "votes", up / (up + down)
-
-
-def rated_share(answered: float, rated: float) -> float:
-    """
-    Return the chance that an answer is rated; the prior counts as the ratings that it is worth.
-
-    Args:
-        answered: Answers of a model that showed no fault.
-        rated: Of those, rated by somebody.
-    """
-    return min((rated + PRIOR_LEVEL) / (answered + PRIOR_LEVEL), 1.0)
+    up, down = _count(votes.get("up")), _count(votes.get("down"))
+    return ("votes", up / (up + down)) if up + down else None
 
 
 def capped(weight: float, *, own: float, everyone: float) -> float:
@@ -76,5 +63,5 @@ def capped(weight: float, *, own: float, everyone: float) -> float:
     return max(0.0, min(weight, room / (1 - MOST_OF_ONE_USER)))
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

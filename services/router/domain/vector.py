@@ -12,7 +12,6 @@ kinds, a linear model on φ is a Gaussian process on the named features. Far fro
 Source: Williams and Seeger 2001, "Using the Nyström method to speed up kernel machines".
 """
 
-import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -52,6 +51,7 @@ def _resemblance(units: Floats) -> Floats:
 
 _KINDS = np.array(KINDS.split(), float).reshape(-1, len(USUAL)) / 10
 SIZE = 2 + len(_KINDS)
+_PACKED_BYTES = 4 * SIZE
 _KINDS_SQUARED = (_KINDS**2).sum(1)
 _WHITEN = GAIN * np.linalg.inv(
     np.linalg.cholesky(_resemblance(_KINDS) + _JITTER * np.eye(len(_KINDS)))
@@ -73,15 +73,19 @@ def packed(phi: Floats) -> bytes:
     return phi.astype("<f4").tobytes()
 
 
-def unpacked(kept: bytes | Sequence[float]) -> Floats | None:
+def unpacked(kept: bytes) -> Floats | None:
     """Return what was kept; None when it can be no φ."""
-    try:
-        found = np.frombuffer(kept, "<f4") if isinstance(kept, bytes) else np.array(kept, float)
-    except (TypeError, ValueError):
-        return None
-    if found.shape != (SIZE,) or found[0] != 1:
-        return None
-    phi: Floats = found.astype(np.float64)
-    size = float(phi @ phi)
+    found, _ = unpacked_many([kept])
+    return found[0] if len(found) else None
+
+
+def unpacked_many(kept: Sequence[bytes]) -> tuple[Floats, Sequence[bool]]:
+    """Return those that can be a φ, shape (n, SIZE), and of each whether it can."""
+    sized = [len(one) == _PACKED_BYTES for one in kept]
+    whole = b"".join(one for one, fits in zip(kept, sized, strict=True) if fits)
+    found: Floats = np.frombuffer(whole, "<f4").reshape(-1, SIZE).astype(np.float64)
     most = 1 + MOST_UNITS**2 + GAIN**2  # of whitened resemblances the squares add up to GAIN²
-    return phi if math.isfinite(size) and size <= 1.01 * most else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        good = (found[:, 0] == 1) & ((found**2).sum(1) <= 1.01 * most)  # False also for nan
+    verdicts = iter(good.tolist())
+    return found[good], [fits and next(verdicts) for fits in sized]

@@ -24,20 +24,18 @@ CREATE INDEX judgements_by_time ON router.judgements (occurred_at);
 -- Faded sums over router.judgements. Not checked here: a bad cell must not stop what follows the
 -- ledger; readers refuse it and use the prior. It takes the place of router.learned.
 CREATE TABLE router.evidence (
-    model       text              PRIMARY KEY,
-    state       bytea             NOT NULL,
-    answered    double precision  NOT NULL DEFAULT 0,  -- answers without a fault, faded
-    rated       double precision  NOT NULL DEFAULT 0,  -- of those, rated by somebody
-    updated_at  timestamptz       NOT NULL DEFAULT now()
+    name        text         PRIMARY KEY,  -- of a model: quality; faults:<model>; output_tokens; ...
+    state       bytea        NOT NULL,
+    updated_at  timestamptz  NOT NULL DEFAULT now()
 );
 
--- How much of a model's evidence comes from one user.
+-- How much of some evidence comes from one user.
 CREATE TABLE router.evidence_shares (
-    model   text              NOT NULL,
+    name    text              NOT NULL,  -- of the evidence
     who     text              NOT NULL,
     weight  double precision  NOT NULL,  -- faded up to `place`
     place   bigint            NOT NULL,
-    PRIMARY KEY (model, who)
+    PRIMARY KEY (name, who)
 );
 
 -- What the last re-fit added to the prior of each model.

@@ -1,10 +1,9 @@
 """
-The evidence on each model while a batch is applied: read once, changed in memory, written once.
+The evidence while a batch is applied: read once, changed in memory, written once.
 
 Tables: `router.evidence`, `router.evidence_shares`, `router.judgements`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -12,11 +11,12 @@ import structlog
 
 from common.ids import time_of
 from common.postgres import Connection
+from services.router.domain.beliefs import FAULTS
 from services.router.domain.learning import FADING, NO_EVIDENCE, Evidence
-from services.router.domain.outcome import LEAST_WEIGHT, Source, capped, rated_share
+from services.router.domain.outcome import LEAST_WEIGHT, SAID, Source, capped
 from services.router.domain.vector import Floats
 
-MOST_COUNTED = 5_000  # answers: beyond it both counts are halved, so that they follow change
+FINE, FAULTY = 0.0, 1.0
 
 log = structlog.get_logger()
 
@@ -50,9 +50,8 @@ class Judged:
 
 @dataclass(slots=True, eq=False)
 class _Cell:
+    name: str
     evidence: Evidence
-    answered: float
-    rated: float
     shares: dict[str, tuple[float, int]] = field(default_factory=dict)  # weight, place; by user
 
 
@@ -64,44 +63,39 @@ class Evidences:
         self._cells: dict[str, _Cell] = {}
         self._judged: dict[tuple[UUID, str], tuple[Judgement, int]] = {}  # with its place
 
-    async def answered(self, model: str) -> None:
-        """Count an answer that showed no fault."""
-        cell = await self._cell(model)
-        cell.answered += 1
-        if cell.answered > MOST_COUNTED:
-            cell.answered, cell.rated = cell.answered / 2, cell.rated / 2
-
-    async def was_rated(self, model: str) -> None:
-        """Count that somebody rated such an answer."""
-        cell = await self._cell(model)
-        cell.rated += 1
-
-    async def rated_share(self, model: str) -> float:
-        cell = await self._cell(model)
-        return rated_share(cell.answered, cell.rated)
-
-    async def learn(self, name: str, phi: Floats, outcome: float, weight: float) -> None:
-        """Add an outcome that is nobody's judgement: a length, a verdict."""
+    async def learn(self, name: str, phi: Floats, outcome: float, weight: float = 1.0) -> None:
+        """Add an outcome that is nobody's judgement: a length, a verdict, a faultless answer."""
         cell = await self._cell(name)
         cell.evidence = cell.evidence.learn(phi, outcome, weight)
 
     async def judge(self, judgement: Judgement, phi: Floats) -> None:
         """Learn *judgement*; of one that was applied before, the difference."""
-        cell = await self._cell(judgement.model)
         before = await self.judged(judgement.request_id, judgement.model)
+        if before is not None and before.source not in SAID and judgement.source in SAID:
+            await self._take_back(judgement.model, phi, before)
+            before = None
+        said = judgement.source in SAID
+        cell = await self._cell(judgement.model if said else FAULTS + judgement.model)
         weight = await self._allowed(cell, judgement, before)
-        outcome = (judgement.outcome, weight)
+        outcome = judgement.outcome if said else FAULTY - judgement.outcome
         if before is not None:
+            was = (before.outcome if said else FAULTY - before.outcome, before.weight)
             later = cell.evidence.outcomes - before.place
-            was = (before.outcome, before.weight)
-            cell.evidence = cell.evidence.revise(phi, was, outcome, later=later)
+            cell.evidence = cell.evidence.revise(phi, was, (outcome, weight), later=later)
             place = before.place
         else:
             if weight:
-                cell.evidence = cell.evidence.learn(phi, *outcome)
+                cell.evidence = cell.evidence.learn(phi, outcome, weight)
             place = cell.evidence.outcomes
         key = (judgement.request_id, judgement.model)
         self._judged[key] = (replace(judgement, weight=weight), place)
+
+    async def _take_back(self, model: str, phi: Floats, seen: Judged) -> None:
+        """Call an answer fine in which a fault was seen: its reader knows better."""
+        cell = await self._cell(FAULTS + model)
+        was = (FAULTY - seen.outcome, seen.weight)
+        later = cell.evidence.outcomes - seen.place
+        cell.evidence = cell.evidence.revise(phi, was, (FINE, seen.weight), later=later)
 
     async def judged(self, request_id: UUID, model: str) -> Judged | None:
         """Return what was applied of one model's answer to one request."""
@@ -117,22 +111,21 @@ class Evidences:
         return Judged(**row) if row else None
 
     async def save(self) -> None:
+        cells = self._cells.values()
         await self._conn.executemany(
             """
-            INSERT INTO router.evidence (model, state, answered, rated) VALUES ($1, $2, $3, $4)
-            ON CONFLICT (model) DO UPDATE
-               SET state = excluded.state, answered = excluded.answered, rated = excluded.rated,
-                   updated_at = now()
+            INSERT INTO router.evidence (name, state) VALUES ($1, $2)
+            ON CONFLICT (name) DO UPDATE SET state = excluded.state, updated_at = now()
             """,
-            [(m, c.evidence.pack(), c.answered, c.rated) for m, c in self._cells.items()],
+            [(cell.name, cell.evidence.pack()) for cell in cells],
         )
         await self._conn.executemany(
             """
-            INSERT INTO router.evidence_shares (model, who, weight, place) VALUES ($1, $2, $3, $4)
-            ON CONFLICT (model, who) DO UPDATE
+            INSERT INTO router.evidence_shares (name, who, weight, place) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (name, who) DO UPDATE
                SET weight = excluded.weight, place = excluded.place
             """,
-            [(m, who, *own) for m, c in self._cells.items() for who, own in c.shares.items()],
+            [(cell.name, who, *own) for cell in cells for who, own in cell.shares.items()],
         )
         await self._conn.executemany(
             """
@@ -167,7 +160,7 @@ class Evidences:
         """Return the weight that *judgement* may have, and count it as its user's."""
         if judgement.who is None:
             return judgement.weight
-        own = await self._own(cell, judgement.model, judgement.who)
+        own = await self._own(cell, judgement.who)
         everyone = cell.evidence.weight
         if before is not None:  # it takes the place of what is there
             faded = before.weight * FADING ** max(cell.evidence.outcomes - before.place, 0)
@@ -178,39 +171,27 @@ class Evidences:
         cell.shares[judgement.who] = (own + weight, after)
         return weight
 
-    async def _own(self, cell: _Cell, model: str, who: str) -> float:
-        """Return what one user's outcomes of *model* weigh by now."""
+    async def _own(self, cell: _Cell, who: str) -> float:
+        """Return what one user's outcomes weigh by now."""
         known = cell.shares.get(who)
         if known is None:
             row = await self._conn.fetchrow(
-                "SELECT weight, place FROM router.evidence_shares WHERE model = $1 AND who = $2",
-                model,
+                "SELECT weight, place FROM router.evidence_shares WHERE name = $1 AND who = $2",
+                cell.name,
                 who,
             )
             known = (row["weight"], row["place"]) if row else (0.0, 0)
         weight, place = known
         return weight * FADING ** max(cell.evidence.outcomes - place, 0)
 
-    async def _cell(self, model: str) -> _Cell:
-        cell = self._cells.get(model)
+    async def _cell(self, name: str) -> _Cell:
+        cell = self._cells.get(name)
         if cell is None:
-            row = await self._conn.fetchrow(
-                "SELECT state, answered, rated FROM router.evidence WHERE model = $1", model
+            state = await self._conn.fetchval(
+                "SELECT state FROM router.evidence WHERE name = $1", name
             )
-            cell = self._cells[model] = _read(model, row)
+            evidence = NO_EVIDENCE if state is None else Evidence.unpack(state)
+            if evidence is None:
+                log.warning("absurd_evidence_begins_again", name=name)
+            cell = self._cells[name] = _Cell(name, evidence or NO_EVIDENCE)
         return cell
-
-
-def _read(model: str, row: Mapping[str, object] | None) -> _Cell:
-    """Read what is kept; where it is absurd, begin again."""
-    if row is None:
-        return _Cell(NO_EVIDENCE, 0.0, 0.0)
-    state, answered, rated = row["state"], row["answered"], row["rated"]
-    evidence = Evidence.unpack(state) if isinstance(state, bytes) else None
-    counts = isinstance(answered, float) and isinstance(rated, float) and 0 <= rated <= answered
-    if evidence is None:
-        log.warning("absurd_evidence_begins_again", model=model)
-        return _Cell(NO_EVIDENCE, 0.0, 0.0)
-    if not counts:
-        return _Cell(evidence, 0.0, 0.0)
-    return _Cell(evidence, float(str(answered)), float(str(rated)))

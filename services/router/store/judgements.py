@@ -15,12 +15,12 @@ from optimizer.router.v1.ledger_pb2 import LedgerRow
 from common.ids import time_of
 from common.ledger_rows import Skips
 from common.postgres import Connection
-from services.router.domain.beliefs import LENGTHS, VERDICTS, length_outcome
+from services.router.domain.beliefs import FAULTS, LENGTHS, VERDICTS, length_outcome
 from services.router.domain.entries import Kind
-from services.router.domain.outcome import EXPLICIT, SAID_WEIGHT, SEEN, SIGNS, Source, outcome_of
+from services.router.domain.outcome import SAID, SAID_WEIGHT, SEEN, SIGNS, Source, outcome_of
 from services.router.domain.vector import Floats, unpacked
 from services.router.domain.verifier import NAMES, vector_of, wrong_outcome
-from services.router.store.evidence import Evidences, Judgement
+from services.router.store.evidence import FINE, Evidences, Judgement
 from services.router.store.last_asked import LastAsked, Question
 
 ROLES = ("plain", "treated", "control", "explored")
@@ -81,9 +81,9 @@ class Batch:
     async def apply(self, rows: Sequence[LedgerRow]) -> None:
         await self._asked.load({(row.tenant, row.user_id) for row in rows if _may_repeat(row)})
         for row in rows:
-            if row.kind == Kind.CLOSED:
+            if row.kind == LedgerRow.KIND_CLOSED:
                 await self._closed(row)
-            elif row.kind == Kind.FEEDBACK:
+            elif row.kind == LedgerRow.KIND_FEEDBACK:
                 await self._feedback(row)
         await self._evidence.save()
         await self._asked.save()
@@ -99,10 +99,10 @@ class Batch:
         if kept.sign:
             await self._see(row, kept, row.model, kept.sign)
         else:
-            await self._evidence.answered(row.model)
+            await self._evidence.learn(FAULTS + row.model, kept.phi, FINE)
         if row.output_tokens:
             length = length_outcome(row.output_tokens)
-            await self._evidence.learn(LENGTHS, kept.phi, length, SAID_WEIGHT)
+            await self._evidence.learn(LENGTHS, kept.phi, length)
         if row.user_id:
             await self._asked_again(row, kept)
 
@@ -119,7 +119,6 @@ class Batch:
             phi = unpacked(before.features)
             if phi is not None:
                 outcome, weight = SEEN["regenerated"]
-                share = await self._evidence.rated_share(before.model)
                 await self._evidence.judge(
                     Judgement(
                         request_id=before.request_id,
@@ -127,7 +126,7 @@ class Batch:
                         source="regenerated",
                         revision=0,
                         outcome=outcome,
-                        weight=weight * share,
+                        weight=weight,
                         features=before.features,
                         role=before.role,
                         pattern=before.pattern,
@@ -144,9 +143,7 @@ class Batch:
         )
 
     async def _see(self, row: LedgerRow, kept: Kept, model: str, source: Source) -> None:
-        outcome, weight = SEEN[source]
-        share = await self._evidence.rated_share(model)
-        judgement = _judgement(row, kept, model, source, outcome, weight * share)
+        judgement = _judgement(row, kept, model, source, SEEN[source])
         await self._evidence.judge(judgement, kept.phi)
 
     async def _feedback(self, row: LedgerRow) -> None:
@@ -162,16 +159,14 @@ class Batch:
         before = await self._evidence.judged(UUID(row.request_id), row.model)
         if before is not None and before.revision >= row.revision:
             return
-        first = before is None or before.source not in EXPLICIT
-        if first and not (before is not None and before.source in SIGNS):
-            await self._evidence.was_rated(row.model)
-        judgement = _judgement(row, kept, row.model, source, outcome, SAID_WEIGHT)
+        first = before is None or before.source not in SAID
+        judgement = _judgement(row, kept, row.model, source, (outcome, SAID_WEIGHT))
         await self._evidence.judge(judgement, kept.phi)
         if first and kept.checks is not None:
             wrong = wrong_outcome(outcome, escalated=kept.escalated, agreed=kept.agreed)
             if wrong is not None:
-                checks = dict.fromkeys(NAMES, 0.0) | kept.checks
-                await self._evidence.learn(VERDICTS, vector_of(checks), wrong, SAID_WEIGHT)
+                checks = {**dict.fromkeys(NAMES, 0.0), **kept.checks}
+                await self._evidence.learn(VERDICTS, vector_of(checks), wrong)
 
     async def _kept(self, request_id: UUID) -> Kept | None:
         """Return what the closed row of a request keeps."""
@@ -184,15 +179,16 @@ class Batch:
 
 
 def _judgement(
-    row: LedgerRow, kept: Kept, model: str, source: Source, outcome: float, weight: float
+    row: LedgerRow, kept: Kept, model: str, source: Source, outcome: tuple[float, float]
 ) -> Judgement:
+    """Args: outcome: With its weight."""
     return Judgement(
         request_id=UUID(row.request_id),
         model=model,
         source=source,
         revision=row.revision,
-        outcome=outcome,
-        weight=weight,
+        outcome=outcome[0],
+        weight=outcome[1],
         features=kept.packed,
         role=kept.role,
         pattern=kept.pattern,
@@ -208,7 +204,7 @@ def _who(row: LedgerRow) -> str | None:
 
 
 def _may_repeat(row: LedgerRow) -> bool:
-    return row.kind == Kind.CLOSED and bool(row.user_id) and not row.cache_hit
+    return row.kind == LedgerRow.KIND_CLOSED and bool(row.user_id) and not row.cache_hit
 
 
 def _checks(found: Any) -> Mapping[str, float] | None:

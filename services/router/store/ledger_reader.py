@@ -15,7 +15,6 @@ from optimizer.router.v1.ledger_pb2 import LedgerRow, ReadLedgerResponse
 
 from common.errors import Failure, Invalid
 from common.postgres import Connection, Pool, connection
-from services.router.domain.entries import Kind
 from services.router.domain.position import START, Position
 
 DEFAULT_LIMIT = 1000
@@ -42,15 +41,6 @@ _FIELDS = f"""
 """
 
 _READ = f"SELECT {_FIELDS} FROM {ROWS_BEHIND} ORDER BY epoch, xact_id, seq"  # noqa: S608
-
-_READ_FEEDBACK = f"""
-    SELECT {_FIELDS}
-      FROM router.ledger
-     WHERE kind = {Kind.FEEDBACK:d}
-       AND (epoch, xact_id, seq) > ($1::bigint, $2::text::xid8, $3::bigint)
-     ORDER BY epoch, xact_id, seq
-     LIMIT $4
-"""  # noqa: S608 - constants only
 
 _NOTE = """
     INSERT INTO router.ledger_readers AS known (consumer, epoch, xact_id, seq)
@@ -92,27 +82,21 @@ class LedgerReader:
             Unavailable: Postgres is silent.
         """
         position = Position.parse(cursor) if cursor else START
-        page = await self._page(_READ, position, limit)
+        page = await self._page(position, limit)
         await self._note(consumer, position)
         return page
 
-    async def read_feedback(self, cursor: str, limit: int) -> ReadLedgerResponse:
-        """
-        Return only the feedback behind *cursor*; else as `read`, but retention waits for nobody.
+    async def note(self, consumer: str, cursor: str) -> None:
+        """Let retention wait for *consumer*, who has durably come to *cursor*."""
+        await self._note(consumer, Position.parse(cursor) if cursor else START)
 
-        Raises:
-            As `read`.
-        """
-        position = Position.parse(cursor) if cursor else START
-        return await self._page(_READ_FEEDBACK, position, limit)
-
-    async def _page(self, query: str, position: Position, limit: int) -> ReadLedgerResponse:
+    async def _page(self, position: Position, limit: int) -> ReadLedgerResponse:
         if not 0 <= limit <= MAX_LIMIT:
             raise Invalid(f"limit must be within [0, {MAX_LIMIT}], got {limit}", param="limit")
         limit = limit or DEFAULT_LIMIT
         async with connection(self._pool) as conn:
             records = await conn.fetch(
-                query, position.epoch, str(position.xact_id), position.seq, limit + 1
+                _READ, position.epoch, str(position.xact_id), position.seq, limit + 1
             )
             if not records:
                 await _refuse_the_future(conn, position)

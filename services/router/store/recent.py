@@ -54,9 +54,10 @@ async def scores(conn: Connection) -> list[float]:
 
 
 async def compared(conn: Connection) -> Comparison:
-    """Return the newest outcomes of what passed hybrid's gate."""
+    """Return the newest outcomes of what passed hybrid's gate, as far as somebody told."""
     found = await conn.fetch(
-        "SELECT role, outcome FROM router.outcomes WHERE role IN ('treated', 'control')"
+        "SELECT role, outcome FROM router.judgements"
+        " WHERE role IN ('treated', 'control') AND source IN ('stars', 'votes')"
         " ORDER BY applied_at DESC LIMIT $1",
         WINDOW,
     )

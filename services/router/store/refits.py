@@ -1,71 +1,109 @@
-"""The re-fit of the prior, kept for all replicas: once, whoever comes first."""
+"""The re-fit of the prior, kept for all replicas: one at a time, the same from the same."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
-import structlog
 
 from common.postgres import Connection
+from services.router.domain.catalog import Catalog
 from services.router.domain.refit import Outcomes, Refit, refit, refit_due
-from services.router.domain.vector import unpacked
+from services.router.domain.vector import Floats, unpacked_many
 
 MOST_OUTCOMES = 20_000  # the newest: a re-fit of them takes well under a second
+EVERY = timedelta(days=7)
+KEPT_DAYS = 90  # judgements: what trends look back on
 LOCK = 0x6C6561726E  # of the transaction: "learn"
 
-log = structlog.get_logger()
+
+@dataclass(frozen=True, slots=True)
+class LastRefit:
+    fitted_at: datetime
+    outcomes: int
 
 
-async def refit_if_due(conn: Connection, capabilities: Mapping[str, float]) -> bool:
-    """Fit the prior anew when there is much more than at the last time; say whether it was."""
-    counted = await conn.fetchrow(
-        "SELECT (SELECT count(*) FROM router.outcomes WHERE features IS NOT NULL) AS seen,"
-        "       (SELECT coalesce(max(outcomes), 0) FROM router.corrections) AS fitted"
+async def last(conn: Connection) -> LastRefit | None:
+    row = await conn.fetchrow(
+        "SELECT max(fitted_at) AS fitted_at, max(outcomes) AS outcomes FROM router.corrections"
     )
-    if counted is None or not refit_due(counted["seen"], counted["fitted"]):
+    return LastRefit(**row) if row and row["fitted_at"] else None
+
+
+async def due(conn: Connection) -> bool:
+    """Say whether a week has passed, or there is much more than at the last time."""
+    row = await conn.fetchrow(
+        "SELECT (SELECT count(*) FROM router.judgements"
+        "         WHERE weight > 0 AND source IN ('stars', 'votes')) AS seen,"
+        "       (SELECT coalesce(max(outcomes), 0) FROM router.corrections) AS fitted,"
+        "       (SELECT now() - max(fitted_at) FROM router.corrections) AS age"
+    )
+    if row is None or not row["seen"]:
         return False
-    if not await conn.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK):
-        return False  # another replica is at it
-    await keep(conn, await fit(conn, capabilities), counted["seen"])
-    return True
+    grown: bool = refit_due(min(row["seen"], MOST_OUTCOMES), row["fitted"])
+    return grown or (row["age"] is not None and row["age"] >= EVERY)
 
 
-async def fit(conn: Connection, capabilities: Mapping[str, float]) -> Refit:
-    """Fit the prior to the outcomes that are kept, and keep nothing: a dry run."""
+async def take_turn(conn: Connection) -> bool:
+    """Be the only one who re-fits until the transaction ends; False: somebody else is."""
+    return bool(await conn.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK))
+
+
+async def fit(conn: Connection, catalog: Catalog) -> Refit:
+    """Fit the prior of the catalog's models to the outcomes that are kept, and keep nothing."""
     rows = await conn.fetch(
-        "SELECT model, features, outcome, weight FROM router.outcomes"
-        " WHERE features IS NOT NULL ORDER BY applied_at DESC, request_id LIMIT $1",
+        "SELECT model, features, outcome, weight FROM router.judgements"
+        " WHERE weight > 0 AND source IN ('stars', 'votes')"
+        " ORDER BY occurred_at DESC, request_id, model LIMIT $1",
         MOST_OUTCOMES,
     )
-    found: dict[str, list[tuple[object, float, float]]] = {}
+    return await asyncio.to_thread(_fit, rows, catalog)  # completions go on meanwhile
+
+
+async def keep(conn: Connection, fitted: Refit) -> None:
+    """Put *fitted* in the place of the last re-fit, and drop judgements that nobody asks for."""
+    await conn.executemany(
+        """
+        INSERT INTO router.corrections (model, correction, outcomes) VALUES ($1, $2, $3)
+        ON CONFLICT (model) DO UPDATE
+           SET correction = excluded.correction, outcomes = excluded.outcomes, fitted_at = now()
+        """,
+        [
+            (model, correction.astype("<f8").tobytes(), fitted.outcomes)
+            for model, correction in fitted.corrections.items()
+        ],
+    )
+    await conn.execute(
+        "DELETE FROM router.judgements WHERE occurred_at < now() - make_interval(days => $1)",
+        KEPT_DAYS,
+    )
+
+
+def _fit(rows: Sequence[Any], catalog: Catalog) -> Refit:
+    by_model: dict[str, list[Any]] = {}
     for row in rows:
-        phi = unpacked(row["features"])
-        if phi is not None and row["model"] in capabilities:
-            found.setdefault(row["model"], []).append((phi, row["outcome"], row["weight"]))
+        if row["model"] in catalog.models:
+            by_model.setdefault(row["model"], []).append(row)
     return refit(
         {
-            model: Outcomes(
-                capabilities[model],
-                np.array([phi for phi, _, _ in one]),
-                np.array([outcome for _, outcome, _ in one]),
-                np.array([weight for _, _, weight in one]),
-            )
-            for model, one in found.items()
+            model: _outcomes(catalog.models[model].capability, by_model[model])
+            for model in sorted(by_model)
         }
     )
 
 
-async def keep(conn: Connection, fitted: Refit, seen: int) -> None:
-    """Put *fitted* in the place of the last re-fit."""
-    for model, correction in fitted.corrections.items():
-        await conn.execute(
-            """
-            INSERT INTO router.corrections (model, correction, outcomes) VALUES ($1, $2, $3)
-            ON CONFLICT (model) DO UPDATE
-               SET correction = excluded.correction, outcomes = excluded.outcomes,
-                   fitted_at = now()
-            """,
-            model,
-            correction.astype("<f8").tobytes(),
-            seen,
-        )
-    log.info("prior_fitted_anew", outcomes=seen, models=len(fitted.corrections))
+def _outcomes(capability: float, rows: Sequence[Any]) -> Outcomes:
+    phis, good = unpacked_many([row["features"] for row in rows])
+    kept = [row for row, is_good in zip(rows, good, strict=True) if is_good]
+    return Outcomes(
+        capability,
+        phis,
+        _column(kept, "outcome"),
+        _column(kept, "weight"),
+    )
+
+
+def _column(rows: Sequence[Any], name: str) -> Floats:
+    return np.array([row[name] for row in rows], float)

@@ -1,13 +1,34 @@
 """A sandbox and a router of one's own, without a cache if a test does not ask for one."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from common.migrate import migrate
+from common.postgres import close_pool, connection, open_pool
+from common.settings import ServiceSettings
 from sandbox.__main__ import build
 from sandbox.settings import SandboxSettings
 from services.router.background import Caller
+from services.router.store import ledger_table
 from tests.integration.router.router_stack import a_router
+
+MIGRATIONS = Path(__file__).parents[3] / "services/router/migrations"
+
+
+@pytest.fixture
+async def pool(database):
+    """The router's database, without a router."""
+    await migrate(database.url("router"), "router", MIGRATIONS)
+    settings = ServiceSettings(
+        database_url=database.url("router"), internal_token="t", database_acquire_timeout_s=1
+    )
+    pool = await open_pool(settings)
+    async with connection(pool) as conn:
+        await ledger_table.begin_epoch(conn)
+    yield pool
+    await close_pool(pool)
 
 
 @pytest.fixture
