@@ -1,7 +1,7 @@
 """
 Remember for a while, if Redis lets us: a cache that never raises and never makes anyone wait.
 
-Any trouble reads as a miss (None) or as "not done" (False).
+Any trouble reads as a miss (None) or as "not done" (False), but for those who `look_up`.
 """
 
 import re
@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import Counter
 from redis.asyncio import Redis
 
+from common.errors import Unavailable
 from common.redis_line import TIMEOUT_S, NoAnswerError, RedisLine
 
 log = structlog.get_logger()
@@ -72,6 +73,19 @@ class Cache:
             self._results["trouble"].inc()
             return None
         self._results["miss" if raw is None else "hit"].inc()
+        return raw if isinstance(raw, bytes) else None
+
+    async def look_up(self, key: str) -> bytes | None:
+        """
+        Return what was kept under *key*, for those who must tell a miss from trouble.
+
+        Raises:
+            Unavailable: Redis is silent.
+        """
+        try:
+            raw: Any = await self._line.trip(lambda redis: redis.get(self._prefix + key))
+        except NoAnswerError:
+            raise Unavailable("Redis is silent; try again", retry_after_s=1) from None
         return raw if isinstance(raw, bytes) else None
 
     async def set_bytes(self, key: str, value: bytes, ttl_s: float | None = None) -> bool:

@@ -22,6 +22,7 @@ from common.service import run
 from common.startup import run_until, until_available
 from services.router.attempts import Candidates
 from services.router.domain.strategies import Strategies
+from services.router.feedback import Feedback
 from services.router.providers.client import ProviderClient
 from services.router.servicer import RouterServicer
 from services.router.settings import RouterSettings
@@ -29,6 +30,7 @@ from services.router.store import partitions
 from services.router.store.answers import Answers
 from services.router.store.catalog_file import CatalogFile
 from services.router.store.conversations import Conversations
+from services.router.store.feedback_stats import FeedbackStats
 from services.router.store.journal import Journal
 from services.router.store.learned import Learned
 from services.router.store.ledger import Ledger
@@ -151,15 +153,23 @@ async def build(settings: RouterSettings) -> Service:
     )
     reader = LedgerReader(pool)
     learned = Learned(pool, lambda: catalog.current)
+    answers = Answers(cache, ttl_s=settings.answer_ttl_s)
     routing = Routing(
         catalog=lambda: catalog.current,
         strategies=Strategies(lambda: catalog.current, lambda: learned.current),
         candidates=Candidates(client, drain_s=settings.stream_drain_s),
         ledger=ledger,
-        answers=Answers(cache, ttl_s=settings.answer_ttl_s),
+        answers=answers,
         conversations=Conversations(talks),
     )
-    servicer = RouterServicer(routing, reader, learned, longest_s=settings.request_timeout_s)
+    servicer = RouterServicer(
+        routing,
+        reader,
+        learned,
+        feedback=Feedback(ledger, answers, pool),
+        stats=FeedbackStats(pool),
+        longest_s=settings.request_timeout_s,
+    )
     return Service(
         settings=settings,
         pool=pool,

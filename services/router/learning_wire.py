@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from optimizer.router.v1 import router_pb2
 
 from services.router.domain.gate import FEWEST, Comparison
+from services.router.store.feedback_stats import Summary, Trend, Trends
 from services.router.store.learned import Belief, Retrained, Status
 
 
@@ -30,6 +31,51 @@ def status(found: Status) -> router_pb2.GetLearningStatusResponse:
 def retrained(found: Retrained) -> router_pb2.RetrainLearningResponse:
     return router_pb2.RetrainLearningResponse(
         before=_beliefs(found.before), after=_beliefs(found.after), outcomes=found.outcomes
+    )
+
+
+def summary(found: Summary) -> router_pb2.GetFeedbackSummaryResponse:
+    return router_pb2.GetFeedbackSummaryResponse(
+        models=[
+            router_pb2.ModelFeedback(
+                model=one.model,
+                source=one.source,
+                outcomes=one.outcomes,
+                quality=one.quality,
+                weight=one.weight,
+            )
+            for one in found.models
+        ],
+        votes=router_pb2.Votes(
+            answers=found.votes.answers,
+            up=found.votes.up,
+            down=found.votes.down,
+            invalidated=found.votes.invalidated,
+        ),
+        days=found.days,
+    )
+
+
+def trends(found: Trends) -> router_pb2.GetPerformanceTrendsResponse:
+    return router_pb2.GetPerformanceTrendsResponse(
+        trends=[_trend(one) for one in found.trends], patterns=found.patterns, days=found.days
+    )
+
+
+def _trend(found: Trend) -> router_pb2.Trend:
+    change = found.change
+    return router_pb2.Trend(
+        model=found.model,
+        pattern=found.pattern,
+        days=[
+            router_pb2.Day(date=day.date.isoformat(), quality=day.quality, outcomes=day.outcomes)
+            for day in found.days
+        ],
+        quality=found.quality,
+        outcomes=found.outcomes,
+        change=change.value if change else None,
+        change_low=change.low if change else None,
+        change_high=change.high if change else None,
     )
 
 

@@ -12,6 +12,8 @@ from common.wire import json_field, uuid_field
 from services.router import learning_wire
 from services.router.domain.catalog import Catalog, Model
 from services.router.domain.request import Ask, StrategyChoice
+from services.router.feedback import Feedback
+from services.router.store.feedback_stats import FeedbackStats
 from services.router.store.learned import Learned
 from services.router.store.ledger_reader import LedgerReader
 from services.router.usecases import Answer, Routing
@@ -40,12 +42,16 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         reader: LedgerReader,
         learned: Learned,
         *,
+        feedback: Feedback,
+        stats: FeedbackStats,
         longest_s: float = LONGEST_CALL_S,
     ) -> None:
         self._routing = routing
         self._longest_s = longest_s
         self._reader = reader
         self._learned = learned
+        self._feedback = feedback
+        self._stats = stats
 
     async def Complete(
         self, request: router_pb2.CompleteRequest, context: Context
@@ -113,7 +119,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, request: router_pb2.RecordFeedbackRequest, _context: Context
     ) -> router_pb2.RecordFeedbackResponse:
         request_id = uuid_field(request.request_id, "request_id")
-        revision = await self._routing.record_feedback(
+        revision = await self._feedback.rate(
             request_id,
             tenant=request.tenant,
             quality_score=request.quality_score,
@@ -124,6 +130,32 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         return router_pb2.RecordFeedbackResponse(
             feedback_id=f"{request_id}.{revision}", revision=revision
         )
+
+    async def RecordVote(
+        self, request: router_pb2.RecordVoteRequest, _context: Context
+    ) -> router_pb2.RecordVoteResponse:
+        voted = await self._feedback.vote(
+            request.cache_key,
+            tenant=request.tenant,
+            rating=request.rating,
+            comment=request.comment,
+        )
+        return router_pb2.RecordVoteResponse(
+            quality_score=voted.score,
+            up=voted.up,
+            down=voted.down,
+            invalidated=voted.invalidated,
+        )
+
+    async def GetFeedbackSummary(
+        self, request: router_pb2.GetFeedbackSummaryRequest, _context: Context
+    ) -> router_pb2.GetFeedbackSummaryResponse:
+        return learning_wire.summary(await self._stats.summary(request.days))
+
+    async def GetPerformanceTrends(
+        self, request: router_pb2.GetPerformanceTrendsRequest, _context: Context
+    ) -> router_pb2.GetPerformanceTrendsResponse:
+        return learning_wire.trends(await self._stats.trends(request.pattern, request.days))
 
     async def ReadLedger(
         self, request: ledger_pb2.ReadLedgerRequest, _context: Context

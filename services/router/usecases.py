@@ -10,11 +10,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
-from uuid import UUID
 
 import orjson
 
-from common.errors import Failure, Invalid, TimedOut
+from common.errors import Failure, TimedOut
 from services.router.attempts import Candidates
 from services.router.background import Caller, Outlet, Stories
 from services.router.domain.catalog import Catalog, Model, Price
@@ -33,8 +32,6 @@ from services.router.way import Way
 
 NOTHING_USED = Usage(0, 0)
 MOST_FLIGHTS = 2  # waited for; a caller is not to pay with its time for one failure after another
-BEST_SCORE = 5
-MOST_COMMENT = 1000  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,38 +129,6 @@ class Routing:
         """Serve one completion as it comes: what started, batches of chunks, what finished."""
         return self._stories.stream(lambda outlet: self._stream(ask, outlet, timeout_s))
 
-    async def record_feedback(
-        self,
-        request_id: UUID,
-        *,
-        tenant: str,
-        quality_score: int,
-        is_correct: bool,
-        is_helpful: bool | None,
-        comment: str,
-    ) -> int:
-        """
-        Add a revision of a request's feedback; the last one counts.
-
-        Raises:
-            Invalid: the score or the comment is out of bounds.
-            NotFound: no such request of this tenant has ended.
-        """
-        if not 1 <= quality_score <= BEST_SCORE:
-            raise Invalid(
-                f"quality_score must be within 1..{BEST_SCORE}, got {quality_score}",
-                param="quality_score",
-            )
-        if len(comment) > MOST_COMMENT:
-            raise Invalid(f"comment: {MOST_COMMENT} characters at most", param="comment")
-        details = {
-            "quality_score": quality_score,
-            "is_correct": is_correct,
-            "is_helpful": is_helpful,
-            "comment": comment or None,
-        }
-        return await self._ledger.record_feedback(request_id, tenant, details)
-
     async def drain(self, timeout_s: float) -> None:
         """Let the stories under way end."""
         await self._stories.drain(timeout_s)
@@ -189,7 +154,9 @@ class Routing:
             if kept := await self._answers.find(key):
                 return await self._repeat(way.entry, key, kept)
             answer = await self._decide_and_ask(way, key)
-            kept = _to_keep(answer)  # those who wait have asked for the same: they share any end
+            kept = _to_keep(
+                answer, way.ask
+            )  # those who wait have asked for the same: they share any end
             if answer.finish_reason == "stop":
                 self._answers.keep(key, kept)
             return answer
@@ -347,7 +314,7 @@ def _ended(answer: Answer, closed: Closed, provider_ms: float) -> Answer:
     )
 
 
-def _to_keep(answer: Answer) -> KeptAnswer:
+def _to_keep(answer: Answer, ask: Ask) -> KeptAnswer:
     return KeptAnswer(
         body=answer.body,
         provider=answer.provider,
@@ -358,4 +325,6 @@ def _to_keep(answer: Answer) -> KeptAnswer:
         cost_nano_usd=answer.cost_nano_usd,
         decision_json=answer.decision_json,
         learning=answer.learning,
+        request_id=ask.request_id,
+        tenant=ask.tenant,
     )

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -35,6 +36,8 @@ class KeptAnswer:
     cost_nano_usd: int | None
     decision_json: bytes
     learning: Mapping[str, Any] = field(default_factory=dict)  # what feedback on a repeat needs
+    request_id: UUID | None = None  # that was answered first; None: kept before votes were
+    tenant: str = ""  # whose request that was
 
     @property
     def explanation(self) -> Mapping[str, Any]:
@@ -60,6 +63,8 @@ class KeptAnswer:
             orjson.loads(decision_json)
             usage = Usage(**facts.pop("usage"))
             facts["learning"] = dict(facts.get("learning") or {})
+            first = facts.get("request_id")
+            facts["request_id"] = UUID(first) if first else None
             return cls(body=body, usage=usage, decision_json=decision_json, **facts)
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
@@ -90,6 +95,20 @@ class Answers:
     async def find(self, key: str) -> KeptAnswer | None:
         packed = await self._cache.get_bytes(key)
         return KeptAnswer.unpack(packed) if packed else None
+
+    async def look_up(self, key: str) -> KeptAnswer | None:
+        """
+        Return what is kept under *key*, for somebody who wants to say something about it.
+
+        Raises:
+            Unavailable: Redis is silent.
+        """
+        packed = await self._cache.look_up(key)
+        return KeptAnswer.unpack(packed) if packed else None
+
+    async def forget(self, key: str) -> bool:
+        """Give the answer no more. False: Redis is silent."""
+        return await self._cache.delete(key)
 
     def keep(self, key: str, answer: KeptAnswer) -> None:
         """Store behind the answer's back: keeping never delays it."""

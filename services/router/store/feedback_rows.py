@@ -18,6 +18,8 @@ async def add(conn: Connection, request_id: UUID, tenant: str, details: Mapping[
     """
     Add the next revision. It carries the arm and the model, so that readers need not look back.
 
+    What it does not speak of stays as an earlier revision said it: a vote leaves the stars alone.
+
     Raises:
         NotFound: no request of this tenant was closed under this id.
         Conflict: others were faster, again and again.
@@ -46,7 +48,9 @@ async def add(conn: Connection, request_id: UUID, tenant: str, details: Mapping[
             latency_ms=0,
             time_to_first_token_ms=None,
             fallbacks=0,
-            details=details,
+            details={**(rows[-1].details or {}), **details}
+            if rows[-1].kind == Kind.FEEDBACK
+            else details,
         )
         if await ledger_table.add(conn, ledger_table.encode([feedback])):
             return feedback.revision
