@@ -92,6 +92,8 @@ class Feedback:
                 rating=rating,
                 comment=clean_text(comment, MOST_VOTE_COMMENT) or "",
             )
+            if tally is None:
+                raise NotFound("no answer is kept under this key")
             said = {"votes": {"up": tally.up, "down": tally.down}}
             with suppress(NotFound):  # the ledger has forgotten the request, or has not got it yet
                 await feedback_rows.add(conn, kept.request_id, tenant, said)

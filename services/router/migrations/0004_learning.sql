@@ -72,4 +72,5 @@ CREATE TABLE router.votes (
     voted_at    timestamptz  NOT NULL DEFAULT now()
 );
 CREATE INDEX votes_that_count ON router.votes (cache_key) WHERE NOT spent;
+CREATE INDEX votes_spent ON router.votes (request_id) WHERE spent;
 CREATE INDEX votes_by_time ON router.votes (voted_at);

@@ -28,13 +28,18 @@ class Tally:
 
 async def add(
     conn: Connection, cache_key: str, request_id: UUID, model: str, *, rating: int, comment: str
-) -> Tally:
+) -> Tally | None:
     """
-    Count a vote; those of a bad answer are spent, so that the next one under its key starts anew.
+    Count a vote; None: others have voted this answer down meanwhile.
 
-    One at a time for each key, until the transaction ends: exactly one vote is the last one.
+    Votes on a bad answer are spent, so that the next answer under its key starts anew. One at a
+    time for each key, until the transaction ends: exactly one vote is the last one.
     """
     await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", cache_key)
+    if await conn.fetchval(
+        "SELECT true FROM router.votes WHERE request_id = $1 AND spent LIMIT 1", request_id
+    ):
+        return None
     await conn.execute(
         "INSERT INTO router.votes (cache_key, request_id, model, rating, comment)"
         " VALUES ($1, $2, $3, $4, $5)",

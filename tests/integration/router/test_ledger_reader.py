@@ -10,7 +10,7 @@ import pytest
 from common.errors import Invalid
 from common.ids import new_id
 from services.router.domain.entries import Kind
-from services.router.store import ledger_table
+from services.router.store import learning_rows, ledger_table
 from services.router.store.ledger_reader import MAX_PAGE_BYTES, LedgerReader
 from tests.ledger_builders import Follower, a_ledger, a_ledger_database, a_pool, a_row, keys
 
@@ -49,19 +49,39 @@ async def test_transaction_ids_are_ordered_as_numbers(pool):
     assert keys(rows) == follower.seen
 
 
-async def test_feedback_can_be_read_alone(pool):
+async def test_learning_takes_only_the_position_of_rows_that_teach_nothing(pool):
     feedback = [a_row(Kind.FEEDBACK, revision=n) for n in range(1, 4)]
-    await add(pool, a_row(), feedback[0], a_row(), feedback[1])
-    await add(pool, feedback[2], a_row())
-    reader = LedgerReader(pool)
+    opened = [a_row(Kind.OPENED) for _ in range(4)]
+    rows = [*opened[:1], feedback[0], *opened[1:3], feedback[1], feedback[2], opened[3]]
+    for row in rows:
+        await add(pool, row)
 
-    first = await reader.read_feedback("", 2)
-    second = await reader.read_feedback(first.next_cursor, 2)
+    pages, cursor = [], ""
+    while not pages or pages[-1].more:
+        pages.append(await learning_rows.read(pool, cursor, 3))
+        cursor = pages[-1].next_cursor
 
-    assert [str(r.attempt_id) for r in feedback] == [
-        row.attempt_id for page in (first, second) for row in page.rows
-    ]
-    assert (True, False) == (first.more, second.more)
+    found = [row.request_id for page in pages for row in page.rows if row.kind == Kind.FEEDBACK]
+    assert [str(row.request_id) for row in feedback] == found
+    assert [2, 2, 1] == [len(page.rows) for page in pages]  # with the last one of each page
+
+
+async def test_learning_waits_for_a_row_behind_an_open_transaction(pool):
+    await add(pool, a_row(Kind.FEEDBACK, revision=1))
+    async with pool.acquire() as slow:
+        transaction = slow.transaction()
+        await transaction.start()
+        await ledger_table.add(slow, ledger_table.encode([a_row()]))
+        await add(pool, a_row(Kind.FEEDBACK, revision=1))
+
+        page = await learning_rows.read(pool, "", 10)
+        await transaction.rollback()
+
+    assert (1, True) == (len(page.rows), page.more)
+    assert (1, False) == (
+        len((rest := await learning_rows.read(pool, page.next_cursor, 10)).rows),
+        rest.more,
+    )
 
 
 async def test_a_row_behind_an_open_transaction_waits_for_it(pool):

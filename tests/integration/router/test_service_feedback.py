@@ -7,6 +7,7 @@ from optimizer.router.v1 import router_pb2
 from common.errors import Invalid, NotFound
 from common.grpc_client import call
 from common.ids import new_id
+from tests.integration.router.learning_scene import taught
 from tests.integration.router.router_stack import FEEDBACK, an_ask, until
 
 
@@ -46,7 +47,7 @@ async def test_what_learning_believes_moves_with_feedback(router):
         await router.complete(ask=ask)
         await router.rate(ask.request_id, 1)
 
-    await router.service.learned.follower.catch_up(5)
+    await taught(router.service.learned)
 
     after = await beliefs(router)
     assert 0 == before[difficulty].evidence
@@ -62,7 +63,7 @@ async def test_feedback_on_a_repeat_teaches_as_feedback_on_the_first_answer_does
     assert (await caching.complete(ask=ask)).outcome.cache_hit
 
     await caching.rate(ask.request_id, 5)
-    await caching.service.learned.follower.catch_up(5)
+    await taught(caching.service.learned)
 
     assert 1 == await evidence(caching)
 
@@ -109,5 +110,5 @@ async def test_any_comment_can_be_kept(router):
         comment.replace("\0", "\N{REPLACEMENT CHARACTER}")
         == (orjson.loads(row.details_json)["comment"])
     )
-    await router.service.learned.follower.catch_up(5)
+    await taught(router.service.learned)
     assert 1 == await evidence(router)
