@@ -8,7 +8,8 @@ from tests.e2e.books import closed_books
 from tests.e2e.stack import until
 
 LEARNED_S = 30.0  # followers look every few seconds
-SUMS = [f"What is {223 + n} * {481 + 3 * n} + {11 + n}?" for n in range(40)]
+# Nobody gets all of these right.
+SUMS = [f"What is {401 + n} * {481 + 3 * n} + {111 + n}?" for n in range(40)]
 STRONG = "sandbox/frontier"
 
 

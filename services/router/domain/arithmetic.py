@@ -30,7 +30,7 @@ _ASKING_WORDS = (
 )
 _ASKING = frozenset(_ASKING_WORDS.split())
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-CLOSE = Fraction(1, 200)  # answers are rounded: 33.3 for a third of a hundred
+CLOSE = Fraction(1, 1_000)  # of a fraction that is rounded: 33.3 for a third of a hundred
 
 
 def numbers_of(text: str) -> list[Fraction]:
@@ -60,7 +60,10 @@ def wrong_steps(answer: str) -> int:
 
 
 def close(one: Fraction, other: Fraction) -> bool:
-    return one == other or abs(one - other) <= CLOSE * max(abs(one), abs(other)) * Fraction(1, 5)
+    """Say whether two figures are the same. Whole numbers are not rounded: they must be equal."""
+    if one.denominator == other.denominator == 1:
+        return one == other
+    return abs(one - other) <= CLOSE * max(abs(one), abs(other))
 
 
 def _compute(text: str) -> Fraction | None:

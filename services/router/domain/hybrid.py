@@ -19,6 +19,7 @@ from services.router.domain.preference import (
     affordable,
     dice_of,
     explore,
+    good_enough,
     order,
     why_lost,
 )
@@ -63,8 +64,10 @@ def by_learning(question: Question, wish: Wish, fits: Sequence[Candidate] | None
 def by_hybrid(question: Question, wish: Wish) -> Ranking:
     """Take learning's choice where outcomes support it, else complexity's."""
     fits = fitting(question)
-    cautious = by_complexity(question, affordable(fits, wish))
     learned = by_learning(question, wish, fits)
+    cautious = by_complexity(question, good_enough(affordable(fits, wish), wish))
+    if wish.min_quality is not None:
+        cautious = replace(cautious, lost=learned.lost)  # they know of the bar
     c, chosen = cautious.candidates[0], learned.candidates[0]
     gate = gate_of(c, chosen)
     role: Role = "plain"

@@ -49,6 +49,12 @@ def affordable(fits: Sequence[Candidate], wish: Wish) -> list[Candidate]:
     return within or [min(fits, key=cost_order)]
 
 
+def good_enough(fits: Sequence[Candidate], wish: Wish) -> Sequence[Candidate]:
+    """Leave out what is expected below the quality that the caller asks for, unless all are."""
+    bar = wish.min_quality
+    return fits if bar is None else [c for c in fits if c.expected_quality >= bar] or fits
+
+
 def order(question: Question, fits: Sequence[Candidate], wish: Wish) -> list[Candidate]:
     """Sort by what learning would take first."""
     if wish.min_quality is not None:

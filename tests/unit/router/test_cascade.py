@@ -62,6 +62,7 @@ def test_the_sum_of_a_prompt_is_computed(prompt, expected):
         ("24 * 12 = 288, and 288 + 30 = 318.", 0),
         ("24 * 12 = 278, and 278 + 30 = 308.", 1),
         ("100 / 3 = 33.33", 0),  # rounded is not wrong
+        ("401 * 481 + 111 = 193002", 1),  # 10 too many, a twenty-thousandth
         ("x = 5", 0),
     ],
 )

@@ -68,6 +68,16 @@ def test_a_quality_that_is_asked_for_gets_the_cheapest_model_of_it(bar, expected
     assert f"acme/{expected}" == decide(ask, beliefs=beliefs).chosen.model.name
 
 
+def test_hybrid_keeps_to_a_quality_that_is_asked_for_even_where_complexity_decides():
+    ask = an_ask(SIMPLE, strategy="hybrid", parameters={"min_quality": 0.8})
+    decision = decide(ask)
+
+    assert "acme/small" == decide(an_ask(SIMPLE, strategy="hybrid")).chosen.model.name
+    assert decision.chosen.expected_quality >= 0.8
+    small = next(c for c in decision.explanation["candidates"] if c["model"] == "acme/small")
+    assert "below the 0.80 asked for" in small["lost"]
+
+
 @pytest.mark.parametrize("strategy", ["learning", "hybrid"])
 def test_nothing_above_the_callers_cost_cap_is_taken(strategy):
     beliefs = seen(COMPLEX, small=0.2, large=1.0)

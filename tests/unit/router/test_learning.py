@@ -96,9 +96,25 @@ def test_a_revised_outcome_replaces_the_first_faded_as_it_has():
     for phi, outcome in later:
         first, instead = first.learn(phi, outcome), instead.learn(phi, outcome)
 
-    revised = first.revise(EASY, 1.0, later=2)
+    revised = first.revise(EASY, (0.0, 1.0), (1.0, 1.0), later=2)
 
     assert np.allclose(instead.vector, revised.vector)
+
+
+def test_a_revised_weight_counts_as_if_it_had_been_so():
+    first, instead = (NO_EVIDENCE.learn(EASY, 1.0, weight) for weight in (0.2, 1.0))
+
+    revised = first.revise(EASY, (1.0, 0.2), (1.0, 1.0), later=0)
+
+    assert np.allclose(instead.matrix, revised.matrix)
+    assert instead.weight == revised.weight
+    assert revised.sane
+
+
+def test_what_was_forgotten_meanwhile_is_not_taken_back_twice():
+    fresh = NO_EVIDENCE.learn(EASY, 0.0)
+
+    assert fresh is fresh.revise(HARD, (1.0, 5.0), (0.0, 5.0), later=0)
 
 
 def test_what_is_kept_is_read_again():
