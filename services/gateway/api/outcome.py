@@ -10,7 +10,9 @@ NO_ARM = b"none"
 
 def headers(outcome: router_pb2.Outcome, placement: Placement) -> list[tuple[bytes, bytes]]:
     """Say what is known when the answer begins; of a stream, that is all but the cost."""
+    kept = outcome.cache_key
     return [
+        *([(b"x-optimizer-cache-key", _safe(kept))] if kept else []),  # what votes are cast on
         (b"x-optimizer-model", _safe(outcome.model)),
         (b"x-optimizer-strategy", _safe(outcome.strategy)),
         (b"x-optimizer-cache", b"hit" if outcome.cache_hit else b"miss"),

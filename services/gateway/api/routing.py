@@ -9,12 +9,14 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from common.money import usd
+from common.strategies import STRATEGIES
 from services.gateway.api.body import check_text
 from services.gateway.api.complete import body_of, check_strategy
 from services.gateway.api.context import caller_of, context_of
 from services.gateway.api.forms import answers, json
 from services.gateway.clients.router import Router
 from services.gateway.domain.openai_wire import AUTO, unknown_model
+from services.gateway.domain.options import read_options
 
 Prompt = Annotated[str, Query(min_length=1, max_length=10_000)]
 _MAX_TOKENS = 1000  # what POST /complete assumes
@@ -93,11 +95,13 @@ def routes(router: Router) -> APIRouter:
 
 
 async def _decide(router: Router, request: Request, prompt: str, strategy: str) -> dict[str, Any]:
+    context = context_of(request.scope)
+    options = read_options(context.headers, strategies=STRATEGIES)
     decided = await router.decide(
         router_pb2.Ask(
-            request_id=context_of(request.scope).request_id,
+            request_id=context.request_id,
             tenant=caller_of(request.scope).tenant,
-            strategy=router_pb2.Strategy(name=strategy),
+            strategy=router_pb2.Strategy(name=strategy, parameters_json=options.parameters_json),
             body=body_of(check_text(prompt, "prompt"), _MAX_TOKENS),
         )
     )

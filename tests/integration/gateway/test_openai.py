@@ -83,6 +83,7 @@ async def test_headers_choose_and_tell(stack):
     assert (ask.strategy.name, ask.use_cache, ask.user_id) == ("cheapest", True, "zoë")
     told = {k: v for k, v in answer.headers.items() if k.startswith("x-optimizer-")}
     assert told == {
+        "x-optimizer-cache-key": "k",
         "x-optimizer-model": "acme/small",
         "x-optimizer-strategy": "hybrid",
         "x-optimizer-cost-usd": "0.000001500",

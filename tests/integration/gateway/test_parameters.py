@@ -121,3 +121,17 @@ async def test_the_document_names_the_header(stack, path):
 
     parameters = document["paths"][path]["post"]["parameters"]
     assert PARAMETERS in [parameter["name"] for parameter in parameters]
+
+
+@pytest.mark.parametrize("path", ["/recommendation", "/routing/decision"])
+async def test_they_can_be_tried_before_they_are_paid_for(stack, path):
+    answer = await stack.client.get(path, params={"prompt": "Hello"}, headers=ECONOMY)
+
+    assert answer.status_code == 200
+    assert stack.router.asks[0].strategy.parameters_json == b'{"preset":"economy"}'
+
+
+async def test_every_wire_tells_what_votes_are_cast_on(stack):
+    answer = await stack.client.post(CHAT, json=HELLO)
+
+    assert answer.headers["x-optimizer-cache-key"] == "k"
