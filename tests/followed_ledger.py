@@ -105,6 +105,17 @@ def rated(request_id, score, *, revision=1):
     )
 
 
+def voted(request_id, *, revision=1):
+    """A vote on a cached answer that nobody gave stars to."""
+    return LedgerRow(
+        kind=LedgerRow.KIND_FEEDBACK,
+        attempt_id=request_id,
+        request_id=request_id,
+        revision=revision,
+        details_json=b'{"votes": {"up": 0, "down": 1}}',
+    )
+
+
 def garbage():
     """Rows that no sane router writes."""
     return [

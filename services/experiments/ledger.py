@@ -47,7 +47,9 @@ class _Batch:
         elif row.kind == LedgerRow.KIND_CORRECTED:
             self.corrections.append((position, _correction(row)))
         elif row.kind == LedgerRow.KIND_FEEDBACK:
-            self.ratings.append(_rating(row))
+            details = json_field(row.details_json, "details")
+            if "quality_score" in details:  # else it holds votes on a cached answer only
+                self.ratings.append(_rating(row, details["quality_score"]))
 
     def late_corrections(self, fresh: Collection[UUID]) -> list[CostCorrection]:
         """Leave out what came before its request closed: the closing row's total has it already."""
@@ -111,8 +113,7 @@ def _correction(row: LedgerRow) -> CostCorrection:
     )
 
 
-def _rating(row: LedgerRow) -> Rating:
-    score = json_field(row.details_json, "details").get("quality_score")
+def _rating(row: LedgerRow, score: object) -> Rating:
     if type(score) is not int or not 1 <= score <= 5:  # noqa: PLR2004 - five stars
         raise Invalid("quality_score must be a whole number from 1 to 5")
     return Rating(

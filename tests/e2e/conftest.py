@@ -14,7 +14,7 @@ from tests.e2e.stack import StackUnderTest
 KINDS = {"embedded": EmbeddedStack, "compose": ComposeStack}
 PARAMETERS = ["embedded", pytest.param("compose", marks=pytest.mark.compose)]
 CONTAINERS_S = 1_200
-STACKS = ("stack", "two_routers", "bare", "faulty")
+STACKS = ("stack", "two_routers", "bare", "faulty", "fresh")
 NOTHING_ON = """
 providers:
   - {name: acme, wire: openai, base_url: "https://api.acme.example/v1", api_key_env: ACME_API_KEY}
@@ -56,6 +56,13 @@ async def bare(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StackU
     catalog.write_text(NOTHING_ON)
     settings = {"ROUTER_CATALOG_PATH": str(catalog), "GATEWAY_ADMIN_KEY": secrets.token_hex(16)}
     async with EmbeddedStack(**settings) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+async def fresh() -> AsyncIterator[StackUnderTest]:
+    """A stack that has learned nothing yet."""
+    async with EmbeddedStack() as started:
         yield started
 
 

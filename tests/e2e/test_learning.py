@@ -69,9 +69,9 @@ def is_right(sum_, answer):
     return str(a * b + c) in answer["response"]
 
 
-async def asked(stack, strategy, **headers):
+async def asked(stack, strategy, sums=SUMS, **headers):
     answers = []
-    for one in SUMS:
+    for one in sums:
         body = {"prompt": one, "strategy": strategy, "max_tokens": 50}
         answers.append(
             (await stack.post("/complete", body, x_optimizer_cache="off", **headers)).json
@@ -79,9 +79,16 @@ async def asked(stack, strategy, **headers):
     return answers
 
 
-async def test_a_cascade_is_as_right_as_the_strong_model_for_less_than_half(stack, since):
+async def test_a_cascade_pays_for_every_call_whatever_was_learned(stack, since):
+    answers = await asked(stack, "cascade", SUMS[:10])
+
+    assert {"cascade"} == {one["strategy_used"] for one in answers}
+    assert [] == (await closed_books(stack, since)).problems()
+
+
+async def test_a_cascade_is_as_right_as_the_strong_model_for_less_than_half(fresh, since):
     economy = {"x_optimizer_strategy_parameters": '{"preset": "economy"}'}
-    strong, cascaded = await asked(stack, "best"), await asked(stack, "cascade", **economy)
+    strong, cascaded = await asked(fresh, "best"), await asked(fresh, "cascade", **economy)
 
     rights = [
         sum(is_right(*one) for one in zip(SUMS, answers, strict=True))
@@ -93,7 +100,7 @@ async def test_a_cascade_is_as_right_as_the_strong_model_for_less_than_half(stac
     assert rights[1] >= 0.95 * rights[0]
     assert costs[1] < 0.5 * costs[0]
     assert 0 < sum(escalated) < len(SUMS)
-    assert [] == (await closed_books(stack, since)).problems()  # both calls, row by row
+    assert [] == (await closed_books(fresh, since)).problems()  # both calls, row by row
 
 
 @pytest.mark.parametrize("prompt", ["What is the capital of France?", "What is 17 * 23?"])

@@ -9,7 +9,7 @@ from optimizer.experiments.v1 import experiments_pb2 as pb
 
 from services.experiments.__main__ import build
 from services.experiments.domain.assignment import assign
-from tests.followed_ledger import closed, corrected, garbage, killed, rated
+from tests.followed_ledger import closed, corrected, garbage, killed, rated, voted
 
 USERS = [f"user{n}" for n in range(400)]
 CONTROLS = [user for user in USERS if assign(1, user, ("control", "test")) == "control"]
@@ -175,6 +175,16 @@ async def test_the_last_revision_of_a_rating_counts(experiments, ledger, databas
         told = await analyze(it)
 
     assert 3.0 == told.arms[1].avg_quality
+
+
+async def test_a_vote_is_no_rating(experiments, ledger):
+    async with experiments() as it:
+        await create(it)
+        row = answered("user0")
+        ledger.add(row, rated(row.request_id, 4), voted(row.request_id, revision=2))
+        told = await analyze(it)
+
+    assert 4.0 == told.arms[1].avg_quality
 
 
 async def test_two_constants_are_compared_once_the_sample_is_full(experiments, ledger):
