@@ -26,7 +26,7 @@ from services.router.feedback import Feedback
 from services.router.providers.client import ProviderClient
 from services.router.servicer import RouterServicer
 from services.router.settings import RouterSettings
-from services.router.store import partitions
+from services.router.store import forgetting, partitions
 from services.router.store.answers import Answers
 from services.router.store.catalog_file import CatalogFile
 from services.router.store.conversations import Conversations
@@ -115,6 +115,7 @@ class Service:
         while True:
             try:
                 await partitions.make_ahead(self.pool)
+                await forgetting.drop_old(self.pool)
                 if keep_days is not None:
                     await partitions.drop_expired(
                         self.pool, keep_days=keep_days, readers=self.settings.readers

@@ -31,10 +31,11 @@ CREATE TABLE router.evidence (
 
 -- How much of some evidence comes from one user.
 CREATE TABLE router.evidence_shares (
-    name    text              NOT NULL,  -- of the evidence
-    who     text              NOT NULL,
-    weight  double precision  NOT NULL,  -- faded up to `place`
-    place   bigint            NOT NULL,
+    name        text              NOT NULL,  -- of the evidence
+    who         text              NOT NULL,
+    weight      double precision  NOT NULL,  -- faded up to `place`
+    place       bigint            NOT NULL,
+    updated_at  timestamptz       NOT NULL DEFAULT now(),
     PRIMARY KEY (name, who)
 );
 

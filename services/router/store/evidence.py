@@ -123,7 +123,7 @@ class Evidences:
             """
             INSERT INTO router.evidence_shares (name, who, weight, place) VALUES ($1, $2, $3, $4)
             ON CONFLICT (name, who) DO UPDATE
-               SET weight = excluded.weight, place = excluded.place
+               SET weight = excluded.weight, place = excluded.place, updated_at = now()
             """,
             [(cell.name, who, *own) for cell in cells for who, own in cell.shares.items()],
         )

@@ -50,7 +50,7 @@ class LastAsked:
         self._new.add((tenant, user_id))
 
     async def save(self) -> None:
-        """Keep the new ones, and forget those that nobody would count any more."""
+        """Keep the new ones."""
         if not self._new:
             return
         await self._conn.executemany(
@@ -68,7 +68,4 @@ class LastAsked:
                 for user in sorted(self._new)
                 for q in [self._known[user]]
             ],
-        )
-        await self._conn.execute(
-            "DELETE FROM router.last_asked WHERE asked_at < now() - interval '1 hour'"
         )

@@ -212,11 +212,14 @@ class Learned:
         return lost
 
     async def _keep_fresh(self) -> None:
+        checked_at = -RECENT_EVERY_S
         while True:
             try:
                 await self.refresh()
-                with suppress(Conflict):  # another replica is at it
-                    await self._refit_if_due()
+                if time.monotonic() - checked_at >= RECENT_EVERY_S:
+                    checked_at = time.monotonic()
+                    with suppress(Conflict):  # another replica is at it
+                        await self._refit_if_due()
                 self._troubled = False
             except Failure as failure:
                 if not self._troubled:

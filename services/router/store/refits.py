@@ -15,14 +15,13 @@ from services.router.domain.vector import Floats, unpacked_many
 
 MOST_OUTCOMES = 20_000  # the newest: a re-fit of them takes well under a second
 EVERY = timedelta(days=7)
-KEPT_DAYS = 90  # judgements: what trends look back on
 LOCK = 0x6C6561726E  # of the transaction: "learn"
 
 
 @dataclass(frozen=True, slots=True)
 class LastRefit:
     fitted_at: datetime
-    outcomes: int
+    outcomes: int  # kept at that time
 
 
 async def last(conn: Connection) -> LastRefit | None:
@@ -35,15 +34,12 @@ async def last(conn: Connection) -> LastRefit | None:
 async def due(conn: Connection) -> bool:
     """Say whether a week has passed, or there is much more than at the last time."""
     row = await conn.fetchrow(
-        "SELECT (SELECT count(*) FROM router.judgements"
-        "         WHERE weight > 0 AND source IN ('stars', 'votes')) AS seen,"
-        "       (SELECT coalesce(max(outcomes), 0) FROM router.corrections) AS fitted,"
-        "       (SELECT now() - max(fitted_at) FROM router.corrections) AS age"
+        "SELECT coalesce(max(outcomes), 0) AS fitted, now() - max(fitted_at) AS age"
+        "  FROM router.corrections"
     )
-    if row is None or not row["seen"]:
-        return False
-    grown: bool = refit_due(min(row["seen"], MOST_OUTCOMES), row["fitted"])
-    return grown or (row["age"] is not None and row["age"] >= EVERY)
+    if row is not None and row["age"] is not None and row["age"] >= EVERY:
+        return True
+    return refit_due(await _seen(conn), row["fitted"] if row else 0)
 
 
 async def take_turn(conn: Connection) -> bool:
@@ -63,7 +59,8 @@ async def fit(conn: Connection, catalog: Catalog) -> Refit:
 
 
 async def keep(conn: Connection, fitted: Refit) -> None:
-    """Put *fitted* in the place of the last re-fit, and drop judgements that nobody asks for."""
+    """Put *fitted* in the place of the last re-fit."""
+    seen = await _seen(conn)
     await conn.executemany(
         """
         INSERT INTO router.corrections (model, correction, outcomes) VALUES ($1, $2, $3)
@@ -71,14 +68,18 @@ async def keep(conn: Connection, fitted: Refit) -> None:
            SET correction = excluded.correction, outcomes = excluded.outcomes, fitted_at = now()
         """,
         [
-            (model, correction.astype("<f8").tobytes(), fitted.outcomes)
+            (model, correction.astype("<f8").tobytes(), seen)
             for model, correction in fitted.corrections.items()
         ],
     )
-    await conn.execute(
-        "DELETE FROM router.judgements WHERE occurred_at < now() - make_interval(days => $1)",
-        KEPT_DAYS,
+
+
+async def _seen(conn: Connection) -> int:
+    """Count what people said and is kept, also of models that are not in the catalog now."""
+    count: int = await conn.fetchval(
+        "SELECT count(*) FROM router.judgements WHERE weight > 0 AND source IN ('stars', 'votes')"
     )
+    return count
 
 
 def _fit(rows: Sequence[Any], catalog: Catalog) -> Refit:

@@ -6,6 +6,7 @@ import pytest
 
 from common.postgres import connection
 from services.router.domain.verifier import NAMES, vector_of
+from services.router.store import forgetting
 from tests.integration.router.learning_scene import (
     CATALOG,
     EASY,
@@ -174,3 +175,28 @@ async def test_retention_waits_for_learning(pool):
     async with connection(pool) as conn:
         readers = await conn.fetch("SELECT consumer FROM router.ledger_readers")
     assert ["router"] == [row["consumer"] for row in readers]
+
+
+async def test_what_nobody_asks_for_is_dropped_in_time(pool):
+    learned = a_learner(pool)
+    await rate(pool, await closed(pool, user="ada"), 5)
+    await taught(learned)
+
+    async def counts():
+        async with connection(pool) as conn:
+            row = await conn.fetchrow(
+                "SELECT (SELECT count(*) FROM router.judgements),"
+                "       (SELECT count(*) FROM router.evidence_shares),"
+                "       (SELECT count(*) FROM router.last_asked)"
+            )
+        return list(row)
+
+    await forgetting.drop_old(pool)
+    kept = await counts()
+    async with connection(pool) as conn:
+        await conn.execute("UPDATE router.judgements SET occurred_at = now() - interval '91 days'")
+        await conn.execute("UPDATE router.evidence_shares SET updated_at = now() - interval '91 d'")
+        await conn.execute("UPDATE router.last_asked SET asked_at = now() - interval '2 hours'")
+    await forgetting.drop_old(pool)
+
+    assert ([1, 1, 1], [0, 0, 0]) == (kept, await counts())
