@@ -4,14 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+import asyncpg
+
 from common.errors import Invalid
 from common.postgres import Pool, connection
 from services.router.domain.complexity import OTHER, PATTERNS
-from services.router.domain.trends import Change, change, side_of
+from services.router.domain.trends import Change, Side, change, side_of
 
 USUAL_DAYS = 30
 MOST_DAYS = 90  # judgements are kept for as long
 ALL = "all"
+
+# Nothing checks what is written there: one NaN would make a NaN of every figure, and a weight
+# without bounds an overflow.
+READABLE = "outcome BETWEEN 0 AND 1 AND weight BETWEEN 0 AND 1e6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +84,14 @@ class FeedbackStats:
         since = datetime.now(UTC) - timedelta(days=days)
         async with connection(self._pool) as conn:
             models = await conn.fetch(
-                """
+                f"""
                 SELECT model, source, count(*) AS outcomes, avg(outcome) AS quality,
                        sum(weight) AS weight
                   FROM router.judgements
-                 WHERE occurred_at >= $1
+                 WHERE occurred_at >= $1 AND {READABLE}
                  GROUP BY model, source
                  ORDER BY model, source
-                """,
+                """,  # noqa: S608 - constants only
                 since,
             )
             votes = await conn.fetchrow(
@@ -104,7 +110,7 @@ class FeedbackStats:
 
     async def trends(self, pattern: str, days: int) -> Trends:
         """
-        Say how each model did, day by day.
+        Say how each model did, day by day; an outcome weighs what it weighed to learning.
 
         Args:
             pattern: What prompts are about; empty: one trend for all of them.
@@ -118,15 +124,17 @@ class FeedbackStats:
         now = datetime.now(UTC)
         async with connection(self._pool) as conn:
             rows = await conn.fetch(
-                """
+                f"""
                 SELECT model, pattern, (occurred_at AT TIME ZONE 'UTC')::date AS day,
-                       occurred_at >= $2 AS later, count(*) AS outcomes,
-                       sum(outcome) AS total, sum(outcome * outcome) AS squares
+                       occurred_at >= $2 AS later, count(*) AS count,
+                       sum(weight) AS w, sum(weight * outcome) AS wx,
+                       sum(weight * weight) AS ww, sum(weight * weight * outcome) AS wwx,
+                       sum(weight * weight * outcome * outcome) AS wwxx
                   FROM router.judgements
-                 WHERE occurred_at >= $1
+                 WHERE occurred_at >= $1 AND {READABLE} AND weight > 0
                  GROUP BY model, pattern, day, later
                  ORDER BY model, day
-                """,
+                """,  # noqa: S608 - constants only
                 now - timedelta(days=days),
                 now - timedelta(days=days) / 2,
             )
@@ -135,7 +143,7 @@ class FeedbackStats:
             raise Invalid(
                 f"pattern must be one of {', '.join((*PATTERNS, OTHER))}", param="pattern"
             )
-        cells = [_Cell(**row) for row in rows if pattern in ("", row["pattern"])]
+        cells = [_cell(row) for row in rows if pattern in ("", row["pattern"])]
         models = sorted({cell.model for cell in cells})
         trends = [
             _trend(model, pattern or ALL, [cell for cell in cells if cell.model == model])
@@ -149,26 +157,26 @@ class _Cell:
     """The outcomes of one model, pattern, day and half of the window."""
 
     model: str
-    pattern: str
     day: date
     later: bool
-    outcomes: int
-    total: float
-    squares: float
+    sums: Side
+
+
+def _cell(row: asyncpg.Record) -> _Cell:
+    sums = Side(row["count"], row["w"], row["wx"], row["ww"], row["wwx"], row["wwxx"])
+    return _Cell(row["model"], row["day"], row["later"], sums)
 
 
 def _trend(model: str, pattern: str, cells: Sequence[_Cell]) -> Trend:
-    sums = [(cell.outcomes, cell.total, cell.squares) for cell in cells]
-    whole = side_of(sums)
-    halves = (
-        side_of([one for one, cell in zip(sums, cells, strict=True) if cell.later == later])
-        for later in (False, True)
+    whole = side_of(cell.sums for cell in cells)
+    earlier, later = (
+        side_of(cell.sums for cell in cells if cell.later == half) for half in (False, True)
     )
     days = []
     for day in sorted({cell.day for cell in cells}):
-        own = side_of([one for one, cell in zip(sums, cells, strict=True) if cell.day == day])
+        own = side_of(cell.sums for cell in cells if cell.day == day)
         days.append(Day(day, own.mean, own.count))
-    return Trend(model, pattern, days, whole.mean, whole.count, change(*halves))
+    return Trend(model, pattern, days, whole.mean, whole.count, change(earlier, later))
 
 
 def _checked(days: int) -> int:

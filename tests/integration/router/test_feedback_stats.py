@@ -12,15 +12,17 @@ from services.router.store.feedback_stats import FeedbackStats, ModelFeedback, V
 NOW = datetime.now(UTC)
 
 
-async def judged(pool, *outcomes, model="acme/one", source="stars", pattern="code", days=0):
+async def judged(
+    pool, *outcomes, model="acme/one", source="stars", pattern="code", days=0, weight=0.5
+):
     """Keep *outcomes* of answers given *days* ago."""
     async with connection(pool) as conn:
         await conn.executemany(
             "INSERT INTO router.judgements (request_id, model, source, revision, outcome, weight,"
             " features, role, pattern, place, occurred_at)"
-            " VALUES ($1, $2, $3, 1, $4, 0.5, '', 'plain', $5, 1, $6)",
+            " VALUES ($1, $2, $3, 1, $4, $7, '', 'plain', $5, 1, $6)",
             [
-                (new_id(), model, source, one, pattern, NOW - timedelta(days=days))
+                (new_id(), model, source, one, pattern, NOW - timedelta(days=days), weight)
                 for one in outcomes
             ],
         )
@@ -83,7 +85,7 @@ async def test_a_model_that_got_worse_shows_it(pool):
         trend.quality,
     )
     assert [(1.0, 12), (0.0, 12)] == [(day.quality, day.outcomes) for day in trend.days]
-    assert trend.change.low < trend.change.value == -1.0 < trend.change.high < -0.5
+    assert -1.0 == trend.change.low == trend.change.value < trend.change.high < -0.5
 
 
 async def test_all_patterns_together_make_one_trend_a_model(pool):
@@ -100,6 +102,30 @@ async def test_all_patterns_together_make_one_trend_a_model(pool):
         trend.quality,
         trend.change,  # too few to say
     )
+
+
+async def test_an_outcome_weighs_in_a_trend_what_it_weighed_in_learning(pool):
+    await judged(pool, 1.0, weight=0.9)
+    await judged(pool, 0.0, 0.0, 0.0, weight=0.1)
+
+    [trend] = (await FeedbackStats(pool).trends("code", 10)).trends
+    [summed] = (await FeedbackStats(pool).summary(10)).models
+
+    assert (4, pytest.approx(0.75)) == (trend.outcomes, trend.quality)
+    assert [(4, pytest.approx(0.75))] == [(day.outcomes, day.quality) for day in trend.days]
+    assert (0.25, pytest.approx(1.2)) == (summed.quality, summed.weight)  # of what was said: plain
+
+
+async def test_absurd_rows_spoil_no_figure(pool):
+    await judged(pool, 0.5)
+    for absurd in (float("nan"), float("inf"), -1.0, 2.0):
+        await judged(pool, absurd)
+    for weight in (float("nan"), float("inf"), -1.0, 1e300):
+        await judged(pool, 0.5, weight=weight)
+    stats = FeedbackStats(pool)
+
+    assert [ModelFeedback("acme/one", "stars", 1, 0.5, 0.5)] == (await stats.summary(10)).models
+    assert [(1, 0.5)] == [(t.outcomes, t.quality) for t in (await stats.trends("", 10)).trends]
 
 
 @pytest.mark.parametrize(("pattern", "days"), [("gossip", 10), ("", 91)])

@@ -1,12 +1,15 @@
 """Trends: a change is told with what it may be off."""
 
+import random
+
 import pytest
 
-from services.router.domain.trends import FEWEST, Side, change, side_of
+from services.router.domain.trends import FEWEST, Side, change, side_of, t_quantile
 
 
-def a_side(*outcomes):
-    return side_of([(1, one, one * one) for one in outcomes])
+def a_side(*outcomes, weights=None):
+    pairs = list(zip(weights or [1.0] * len(outcomes), outcomes, strict=True))
+    return side_of(Side(1, w, w * x, w * w, w * w * x, w * w * x * x) for w, x in pairs)
 
 
 def test_a_change_is_later_less_earlier():
@@ -34,4 +37,61 @@ def test_few_outcomes_say_nothing():
 
 
 def test_days_add_up():
-    assert Side(3, 1.5, 1.25) == side_of([(1, 1.0, 1.0), (2, 0.5, 0.25)])
+    days = [Side(1, 1.0, 1.0, 1.0, 1.0, 1.0), Side(2, 1.0, 0.5, 0.5, 0.25, 0.125)]
+
+    assert Side(3, 2.0, 1.5, 1.5, 1.25, 1.125) == side_of(days)
+
+
+def test_what_weighed_more_in_learning_moves_the_mean_more():
+    assert 0.75 == a_side(1.0, 0.0, weights=[3.0, 1.0]).mean
+
+
+def test_equal_weights_are_no_weights():
+    outcomes = [1.0, 0.0, 0.5] * 5
+    plain = change(a_side(*outcomes), a_side(*outcomes[:12]))
+    light = change(a_side(*outcomes, weights=[0.3] * 15), a_side(*outcomes[:12], weights=[2] * 12))
+
+    assert (plain.value, plain.low, plain.high) == pytest.approx(
+        (light.value, light.low, light.high)
+    )
+
+
+def test_one_heavy_outcome_is_no_sample():
+    heavy = a_side(*[1.0, 0.0] * 10, weights=[1000.0] + [0.1] * 19)
+
+    assert change(heavy, a_side(*[1.0, 0.0] * 10)) is None
+
+
+def test_no_interval_leaves_what_is_possible():
+    found = change(a_side(*[0.0] * 9, 1.0), a_side(*[1.0] * 9, 0.0))
+    wild = change(a_side(*[0.0] * 10), a_side(*[1.0] * 10))
+
+    assert -1 <= found.low < found.value < found.high <= 1
+    assert (1.0, 1.0) == (wild.value, wild.high)
+
+
+@pytest.mark.parametrize(
+    ("quality", "counts"), [((0.5, 0.5), (10, 10)), ((0.6, 0.8), (25, 40)), ((0.5, 0.8), (10, 100))]
+)
+def test_nineteen_intervals_in_twenty_hold_the_truth(quality, counts):
+    chance = random.Random(7)
+
+    def sampled():
+        sides = []
+        for good, count in zip(quality, counts, strict=True):
+            outcomes = [float(chance.random() < good) for _ in range(count)]
+            weights = [chance.choice((0.5, 1.0)) for _ in range(count)]
+            sides.append(a_side(*outcomes, weights=weights))
+        return change(*sides)
+
+    truth = quality[1] - quality[0]
+    held = sum(found.low <= truth <= found.high for found in (sampled() for _ in range(3000)))
+
+    assert held / 3000 > 0.93
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(3, 3.182), (9, 2.262), (30, 2.042), (1e9, 1.960)]
+)
+def test_quantiles_of_student_are_those_of_the_tables(freedom, quantile):
+    assert quantile == pytest.approx(t_quantile(freedom), abs=0.005)
