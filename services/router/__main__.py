@@ -167,7 +167,7 @@ async def build(settings: RouterSettings) -> Service:
         routing,
         reader,
         learned,
-        feedback=Feedback(ledger, answers, pool),
+        feedback=Feedback(ledger, answers, pool, on_grown=grown.set),
         stats=FeedbackStats(pool),
         longest_s=settings.request_timeout_s,
     )

@@ -1,13 +1,14 @@
 """What people say of answers: stars for a request, votes on an answer that is given again."""
 
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from common.errors import Invalid, NotFound, Unavailable
-from common.postgres import Pool, transaction
+from common.postgres import Connection, Pool, transaction
 from services.router.domain.entries import clean_text
-from services.router.store import feedback_rows, votes
+from services.router.store import feedback_rows, ledger_table, votes
 from services.router.store.answers import Answers
 from services.router.store.ledger import Ledger
 
@@ -30,12 +31,16 @@ class Feedback:
         ledger: Keeps what is said.
         answers: The response cache.
         pool: Of the router's schema.
+        on_grown: Called when a vote is in the ledger.
     """
 
-    def __init__(self, ledger: Ledger, answers: Answers, pool: Pool) -> None:
+    def __init__(
+        self, ledger: Ledger, answers: Answers, pool: Pool, *, on_grown: Callable[[], None]
+    ) -> None:
         self._ledger = ledger
         self._answers = answers
         self._pool = pool
+        self._on_grown = on_grown
 
     async def rate(
         self,
@@ -75,7 +80,9 @@ class Feedback:
         Raises:
             Invalid: the rating or the comment is out of bounds.
             NotFound: nothing is kept under this key, or it is another tenant's.
-            Unavailable: Redis or Postgres is silent.
+            Conflict: its request is being rated by very many at once.
+            Unavailable: Redis or Postgres is silent, or the request still waits in the journal;
+                the vote does not count.
         """
         if rating not in (-1, 1):
             raise Invalid(f"rating must be -1 or 1, got {rating}", param="rating")
@@ -95,11 +102,22 @@ class Feedback:
             if tally is None:
                 raise NotFound("no answer is kept under this key")
             said = {"votes": {"up": tally.up, "down": tally.down}}
-            with suppress(NotFound):  # the ledger has forgotten the request, or has not got it yet
-                await feedback_rows.add(conn, kept.request_id, tenant, said)
+            await self._tell_ledger(conn, kept.request_id, tenant, said)
             if tally.bad and not await self._answers.forget(cache_key):
                 raise Unavailable("Redis is silent, so the vote does not count; try again")
+        self._on_grown()
         return Voted(tally.up, tally.down, tally.score, tally.bad)
+
+    async def _tell_ledger(
+        self, conn: Connection, request_id: UUID, tenant: str, said: Mapping[str, Any]
+    ) -> None:
+        """Append a revision. Where the ledger has dropped the request, nobody learns of it."""
+        await ledger_table.ready(conn)
+        try:
+            await feedback_rows.add(conn, request_id, tenant, said)
+        except NotFound:
+            if not self._ledger.caught_up:  # it is still to come, and would never hear of this
+                raise Unavailable("the ledger is catching up; try again", retry_after_s=1) from None
 
 
 def _check_length(comment: str, most: int) -> None:

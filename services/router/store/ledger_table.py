@@ -117,7 +117,8 @@ async def add(conn: Connection, payload: bytes, *, size: int | None = None) -> i
     A settlement that finds a guess in its place is added as a correction.
 
     Args:
-        conn: Not in a transaction: an epoch or a partition may have to be made first.
+        conn: Not in a transaction: an epoch or a partition may have to be made first. Or in one
+            that has called `ready`, for rows of days that are there.
         payload: From `encode`.
         size: Its rows, if they have been counted.
 
@@ -151,6 +152,12 @@ async def check_writable(conn: Connection) -> None:
     if await conn.fetchval("SELECT pg_is_in_recovery()"):
         raise Unavailable("this Postgres only reads")
     await conn.execute("SELECT FROM router.ledger LIMIT 0")
+
+
+async def ready(conn: Connection) -> None:
+    """Begin the epoch that a new server lacks: in a transaction a failed insert is the end."""
+    if await conn.fetchval(f"SELECT {CURRENT_EPOCH} IS NULL"):
+        await begin_epoch(conn)
 
 
 async def begin_epoch(conn: Connection) -> None:
