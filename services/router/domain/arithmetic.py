@@ -2,14 +2,14 @@
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 
-_NUMBER = r"-?\d{1,15}(?:,\d{3})*(?:\.\d{1,9})?"
-_SIGN = r"\s*(?:[-+*/x\u00d7\u00f7\u00b7]|times|plus|minus|divided by)\s*"
+_NUMBER = r"-?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,9})?"
+_SIGN = r"\s{0,3}(?:[-+*/x\u00d7\u00f7\u00b7]|times|plus|minus|divided by)\s{0,3}"
 _SUM = re.compile(rf"\(?{_NUMBER}\)?(?:{_SIGN}\(?{_NUMBER}\)?){{1,11}}", re.IGNORECASE)
-_EQUATION = re.compile(
-    rf"({_NUMBER}(?:{_SIGN}{_NUMBER}){{1,11}})\s*=\s*\$?({_NUMBER})", re.IGNORECASE
-)
-_NUMBERS = re.compile(r"(?<![\w.])-?\$?\d{1,15}(?:,\d{3})*(?:\.\d{1,9})?")
+_LEFT = re.compile(rf"{_NUMBER}(?:{_SIGN}{_NUMBER}){{1,11}}\s{{0,3}}$", re.IGNORECASE)
+_RIGHT = re.compile(rf"\s{{0,3}}\$?({_NUMBER})")
+_NUMBERS = re.compile(r"(?<![\w.])-?\$?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,9})?")
 _TOKEN = re.compile(
     rf"{_NUMBER}|[-+*/x\u00d7\u00f7\u00b7]|times|plus|minus|divided by", re.IGNORECASE
 )
@@ -20,7 +20,9 @@ _SIGNS = {
     "\N{DIVISION SIGN}": "/",
 }
 _SIGNS |= {"times": "*", "plus": "+", "minus": "-", "divided by": "/"}
-_LOOKED_AT = 8_000  # characters
+_LOOKED_AT = 4_000  # characters
+_MOST_EQUATIONS = 40
+_LONGEST_SIDE = 80  # characters: a longer left side costs more to find than it tells
 _WORD = re.compile(r"[^\W\d_]+")
 # Beside a sum that is all that is asked for; with any other word it may be part of something else.
 _ASKING_WORDS = (
@@ -52,10 +54,13 @@ def asked_sum(prompt: str) -> Fraction | None:
 
 def wrong_steps(answer: str) -> int:
     """Count the equations of *answer* whose sides differ."""
+    parts = answer[:_LOOKED_AT].split("=", _MOST_EQUATIONS)
     wrong = 0
-    for left, right in _EQUATION.findall(answer[:_LOOKED_AT]):
-        value = _compute(left)
-        wrong += value is not None and not close(value, Fraction(right.replace(",", "")))
+    for before, after in pairwise(parts):
+        left, right = _LEFT.search(before[-_LONGEST_SIDE:]), _RIGHT.match(after)
+        value = _compute(left.group()) if left and right else None
+        if value is not None and right:
+            wrong += not close(value, Fraction(right[1].replace(",", "")))
     return wrong
 
 

@@ -6,7 +6,6 @@ writes the schema, so nothing of it is run that could take long: no patterns, no
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
@@ -15,7 +14,7 @@ Fault = Literal["", "unparsed", "off_schema"]
 
 MOST_TOOLS = 128  # what OpenAI allows
 DEEPEST = 32
-_FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
+_FENCE = "```"
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,
@@ -46,20 +45,21 @@ class Form:
             return "off_schema"
         if self.schema is None:
             return ""
-        value = _parsed(_FENCE.sub("", text))
+        value = _parsed(_without_fence(text))
         if value is _UNPARSED:
             return "unparsed"
         return "" if matches(value, self.schema) else "off_schema"
 
     def _fault_of_call(self, call: Any) -> Fault:
         function = call.get("function") if isinstance(call, Mapping) else None
-        if not isinstance(function, Mapping) or function.get("name") not in self.tools:
+        name = function.get("name") if isinstance(function, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(name, str) or name not in self.tools:
             return "off_schema"
         arguments = function.get("arguments")
         value = _parsed(arguments) if isinstance(arguments, str) else arguments
         if value is _UNPARSED:
             return "unparsed"
-        return "" if matches(value, self.tools[function["name"]]) else "off_schema"
+        return "" if matches(value, self.tools[name]) else "off_schema"
 
 
 FREE = Form()
@@ -98,6 +98,14 @@ def matches(value: Any, schema: Any, depth: int = 0) -> bool:
 
 
 _UNPARSED = object()
+
+
+def _without_fence(text: str) -> str:
+    """Take JSON out of the code fence that models like to put around it."""
+    text = text.strip()
+    if text.startswith(_FENCE):
+        text = text.removeprefix(_FENCE).removeprefix("json").removesuffix(_FENCE)
+    return text
 
 
 def _parsed(text: str) -> Any:

@@ -5,6 +5,7 @@ Nothing is taken for granted: each check is a feature, and how much it says abou
 learned from outcomes, from a prior that says what a careful reader would think.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,9 +69,8 @@ class Answered:
     @classmethod
     def read(cls, answer: Mapping[str, Any], *, prompt: str, form: Form) -> Self:
         """Read an OpenAI chat completion: its first choice."""
-        choices = answer.get("choices") or [{}]
-        choice = choices[0]
-        message = choice.get("message") or {}
+        choice = _mapping(next(iter(_list(answer.get("choices"))), None))
+        message = _mapping(choice.get("message"))
         finish_reason = str(choice.get("finish_reason") or "")
         return cls(
             prompt,
@@ -78,7 +78,7 @@ class Answered:
             finish_reason,
             form,
             _mean_logprob(choice.get("logprobs")),
-            message.get("tool_calls") or (),
+            _list(message.get("tool_calls")),
             bool(message.get("refusal")) or finish_reason == "content_filter",
         )
 
@@ -199,6 +199,14 @@ def _figures(prompt: str, answer: str) -> dict[str, float]:
     return found
 
 
+def _mapping(found: Any) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}
+
+
+def _list(found: Any) -> Sequence[Any]:
+    return found if isinstance(found, list) else ()
+
+
 def _text(content: Any) -> str:
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, Mapping)]
@@ -211,5 +219,5 @@ def _mean_logprob(told: Any) -> float | None:
     if not isinstance(tokens, list):
         return None
     found = [token.get("logprob") for token in tokens if isinstance(token, Mapping)]
-    numbers = [one for one in found if isinstance(one, int | float) and one <= 0]
+    numbers = [one for one in found if isinstance(one, int | float) and -math.inf < one <= 0]
     return sum(numbers) / len(numbers) if numbers else None
