@@ -281,3 +281,31 @@ def test_a_second_opinion_is_bought_where_the_gain_is_worth_its_price():
     assert replace(plan, price=2 * plan.price).bar == pytest.approx(2 * plan.bar)
     hopeless = replace(plan, then=(replace(plan.then[0], expected_quality=0.0),))
     assert not hopeless.check(completion("The answer is 1778.")).escalates
+
+
+@pytest.mark.parametrize("call", [{"function": {"name": ["add"], "arguments": 5}}, 7, None])
+def test_an_odd_call_of_a_tool_is_a_fault_and_no_failure(call):
+    tool = {"type": "function", "function": {"name": "add"}}
+
+    assert "off_schema" == form_of({"tools": [tool]}).fault_of("", [call])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"choices": []},
+        {"choices": [{"message": None}]},
+        {"choices": [{"message": {"content": 5, "tool_calls": 5}, "logprobs": [1]}]},
+    ],
+)
+def test_an_answer_that_is_none_is_empty(answer):
+    assert ["empty"] == signs_of(Answered.read(answer, prompt="", form=FREE))
+
+
+def test_numbers_of_thousands_of_digits_are_no_failure():
+    """Python refuses to read them: they are taken apart before."""
+    endless = "1" + ",111" * 2_000
+
+    assert numbers_of(endless)
+    assert 0 == wrong_steps(f"{endless} + 1 = {endless}")
