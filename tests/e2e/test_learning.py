@@ -1,5 +1,6 @@
 """What users say of answers changes who gives the next ones, and outlives whoever learned it."""
 
+import asyncio
 import re
 
 import pytest
@@ -70,13 +71,11 @@ def is_right(sum_, answer):
 
 
 async def asked(stack, strategy, sums=SUMS, **headers):
-    answers = []
-    for one in sums:
+    async def answer(one):
         body = {"prompt": one, "strategy": strategy, "max_tokens": 50}
-        answers.append(
-            (await stack.post("/complete", body, x_optimizer_cache="off", **headers)).json
-        )
-    return answers
+        return (await stack.post("/complete", body, x_optimizer_cache="off", **headers)).json
+
+    return await asyncio.gather(*map(answer, sums))
 
 
 async def test_a_cascade_pays_for_every_call_whatever_was_learned(stack, since):
