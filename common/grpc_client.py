@@ -14,9 +14,10 @@ import orjson
 from grpc import ChannelConnectivity
 from grpc.aio import AioRpcError
 
+from common import trace
 from common.errors import Invalid
 from common.settings import ServiceSettings
-from common.wire_errors import failure_of
+from common.wire_errors import NEVER_SENT, failure_of, never_sent, silent
 
 BRIDGE_S = 1.0
 RECONNECT_MAX_S = 1.0
@@ -55,14 +56,21 @@ async def call(method: Any, request: Any, *, timeout_s: float) -> Any:
     Raises:
         Failure: what the neighbour raised, or what kept us from reaching it.
     """
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + timeout_s
     channel = getattr(method, "channel", None)
-    if channel is not None and channel.get_state(try_to_connect=True) not in _SETTLED:
-        loop = asyncio.get_running_loop()
-        before = loop.time()
-        await ready(channel, within_s=min(BRIDGE_S, timeout_s))
-        timeout_s = max(timeout_s - (loop.time() - before), 0.001)
+    if channel is None or channel.get_state(try_to_connect=True) in _SETTLED:
+        try:
+            return await method(request, timeout=timeout_s)
+        except AioRpcError as error:
+            if channel is None or not never_sent(error):
+                raise failure_of(error) from error
+            # Nobody had noticed yet that the connection is gone.
+    connected = await ready(channel, within_s=min(BRIDGE_S, timeout_s))
+    if not connected and timeout_s <= BRIDGE_S:
+        raise silent(NEVER_SENT)  # whoever has no more time is told this, not "too slow"
     try:
-        return await method(request, timeout=timeout_s)
+        return await method(request, timeout=max(ends - loop.time(), 0.001))
     except AioRpcError as error:
         raise failure_of(error) from error
 
@@ -81,7 +89,7 @@ async def ready(channel: grpc.aio.Channel, *, within_s: float = BRIDGE_S) -> boo
 
 
 class _WithToken:
-    """A stub's method that sends the token. Far cheaper than a client interceptor."""
+    """A stub's method that sends the token, and for whom. Far cheaper than a client interceptor."""
 
     __slots__ = ("_inner", "_metadata", "channel")
 
@@ -91,7 +99,7 @@ class _WithToken:
         self.channel = channel
 
     def __call__(self, *args: Any, metadata: Any = (), **kwargs: Any) -> Any:
-        sent = (*self._metadata, *metadata) if metadata else self._metadata
+        sent = (*self._metadata, *trace.metadata(), *metadata)
         return self._inner(*args, metadata=sent, **kwargs)
 
 

@@ -22,8 +22,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from prometheus_client import Counter, Histogram
 
+from common import trace
 from common.errors import Failure, Invalid, Unavailable
 from common.settings import ServiceSettings
+from common.telemetry import Span
 from common.wire_errors import INTERNAL_MESSAGE, grpc_status
 
 log = structlog.get_logger()
@@ -36,6 +38,11 @@ SOCKET_PATH_BYTES = 107  # sun_path of Linux, less its NUL; macOS has 103
 
 # Clients come back to a new address of ours only when their connection ends now and then.
 CONNECTION_AGE_S = 300
+
+# Of these a server is to blame, by OpenTelemetry's conventions; others are the caller's business.
+FAULTS = frozenset(
+    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+)
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -145,6 +152,7 @@ class _Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         if not (self._knows(handler_call_details) or method.startswith(HEALTH_PREFIX)):
             _REFUSED.inc()
             return _REFUSE
+        trace.resume(handler_call_details.invocation_metadata or ())
         wrapped = self._wrapped.get(method)
         if wrapped is None:
             handler = await continuation(handler_call_details)
@@ -198,6 +206,7 @@ class _Measured:
     def one(self, inner: Callable[[Any, Context], Awaitable[Any]]) -> Any:
         async def behaviour(request: Any, context: Context) -> Any:
             started = time.perf_counter()
+            span = trace.answering(self._method)
             code = "OK"
             try:
                 return await inner(request, context)
@@ -207,13 +216,14 @@ class _Measured:
                     raise
                 await context.abort(*status)  # raises
             finally:
-                self._observe(code, started)
+                self._observe(code, started, span)
 
         return behaviour
 
     def pieces(self, inner: Callable[[Any, Context], Any]) -> Any:
         async def behaviour(request: Any, context: Context) -> AsyncIterator[Any]:
             started = time.perf_counter()
+            span = trace.answering(self._method)
             code = "OK"
             try:
                 # Closed here, not whenever it is collected: its `finally` does the accounting.
@@ -226,7 +236,7 @@ class _Measured:
                     raise
                 await context.abort(*status)  # raises
             finally:
-                self._observe(code, started)
+                self._observe(code, started, span)
 
         return behaviour
 
@@ -246,11 +256,13 @@ class _Measured:
         log.error("bug", method=self._method, exc_info=error)
         return "INTERNAL", (grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE)
 
-    def _observe(self, code: str, started: float) -> None:
+    def _observe(self, code: str, started: float, span: Span | None) -> None:
         child = self._by_code.get(code)
         if child is None:
             child = self._by_code[code] = _DURATION.labels(self._method, code)
         child.observe(time.perf_counter() - started)
+        if span is not None:
+            span.end({"rpc.response.status_code": code}, error=code if code in FAULTS else "")
 
 
 def _name_of(code: Any) -> str:

@@ -9,6 +9,7 @@ METRICS_LATEST = "metrics:latest"  # the snapshot of GET /routing/metrics, JSON;
 METRICS_LATEST_TTL_S = 30
 
 METRICS_LIVE = "metrics:live"  # channel: each new snapshot, the same JSON
+EXPERIMENTS_MOVED = "experiments:moved"  # channel: a change of an experiment or default, JSON
 LEDGER_GREW = "ledger:grew"  # channel: rows were committed; the message says nothing more
 
 CONVERSATIONS = "conversations:"  # prefix: who answered the last turn, under the hash of a talk

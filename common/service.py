@@ -10,6 +10,7 @@ import structlog
 import uvloop
 
 from common.errors import Failure
+from common.loop_lag import watch_loop
 
 log = structlog.get_logger()
 
@@ -52,7 +53,11 @@ async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    await main(stop)
+    watching = asyncio.create_task(watch_loop())
+    try:
+        await main(stop)
+    finally:
+        watching.cancel()
 
 
 def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -74,6 +74,55 @@ class ServiceSettings(BaseSettings):
         return self.redis_url.get_secret_value() if self.redis_url else None
 
 
+class TelemetrySettings(BaseSettings):
+    """
+    OpenTelemetry's own variables, alike for every service: on with an endpoint, else off.
+
+    The SDK reads these and its others (timeouts, compression, certificates) from the environment;
+    OTEL_SERVICE_NAME is for one process, so it is not among what all are told.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="OTEL_",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
+    )
+
+    exporter_otlp_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="an OpenTelemetry collector, such as http://127.0.0.1:4318; absent: nothing is"
+        " sent (docs/howto/monitor.md)",
+    )
+    exporter_otlp_headers: SecretStr | None = Field(
+        default=None, description="what the collector asks for: name=value,name=value"
+    )
+    exporter_otlp_protocol: str = Field(
+        default="http/protobuf", description="the only one that is spoken"
+    )
+    resource_attributes: str = Field(
+        default="", description="said of every service: deployment.environment.name=production"
+    )
+    traces_sampler: str = Field(
+        default="parentbased_always_on",
+        description="whose traces are kept; parentbased_traceidratio keeps the share of the next",
+    )
+    traces_sampler_arg: str = ""
+    bsp_max_queue_size: int = Field(
+        default=2048, ge=512, description="spans that may wait for the collector; more are dropped"
+    )
+    metric_export_interval: int = Field(
+        default=60_000, gt=0, description="milliseconds between two sendings of metrics"
+    )
+    sdk_disabled: bool = Field(default=False, description="off, whatever the endpoint")
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self.exporter_otlp_endpoint) and not self.sdk_disabled
+
+
 def split_listen(listen: str) -> tuple[str, int]:
     """Split `127.0.0.1:9100` or `[::1]:9100` into address and port; port 0 asks for a free one."""
     address, separator, port = listen.rpartition(":")

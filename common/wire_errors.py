@@ -103,6 +103,16 @@ def failure_of(error: AioRpcError) -> Failure:
     )
 
 
+def never_sent(error: AioRpcError) -> bool:
+    """Return whether the transport failed, and before the call left: to repeat it does it once."""
+    words = (error.details() or "").lower()
+    return (
+        error.code() is StatusCode.UNAVAILABLE
+        and _details(error) is None
+        and any(sign in words for sign in _NOT_SENT)
+    )
+
+
 def _details(error: AioRpcError) -> dict[str, Any] | None:
     trailing: Any = error.trailing_metadata() or ()
     for key, value in trailing:
@@ -113,6 +123,11 @@ def _details(error: AioRpcError) -> dict[str, Any] | None:
                 return None
             return read if isinstance(read, dict) else None
     return None
+
+
+def silent(code: str) -> errors.Unavailable:
+    """Return the failure of a neighbour that cannot be reached."""
+    return errors.Unavailable("a part of the service is silent; try again", code=code)
 
 
 _TRANSPORT: dict[StatusCode, Callable[[], Failure]] = {
@@ -138,11 +153,6 @@ _TRANSPORT: dict[StatusCode, Callable[[], Failure]] = {
 
 def _transport_failure(error: AioRpcError) -> Failure:
     if error.code() is StatusCode.UNAVAILABLE:
-        words = (error.details() or "").lower()
-        sent = not any(sign in words for sign in _NOT_SENT)
-        return errors.Unavailable(
-            "a part of the service is silent; try again",
-            code=CONNECTION_LOST if sent else NEVER_SENT,
-        )
+        return silent(NEVER_SENT if never_sent(error) else CONNECTION_LOST)
     make = _TRANSPORT.get(error.code())
     return make() if make else Failure(INTERNAL_MESSAGE)

@@ -1,5 +1,5 @@
 """
-`make bench`: measures the promises on this machine and writes docs/reference/performance.md.
+`make bench`: measures the promises; writes its section of docs/reference/performance.md.
 
 It starts the whole stack with every feature on, beside it nothing, the sandbox without delay. The
 rows are measured in turn, round after round, so that a slow moment of the machine hits all alike;
@@ -7,10 +7,8 @@ what is reported is the median of the rounds.
 """
 
 import argparse
-import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +18,12 @@ from typing import Any
 import psutil
 import uvloop
 
-from deploy.embedded.environment import of_system
-from deploy.embedded.settings import EmbeddedSettings
 from deploy.embedded.stack import Stack
-from scripts.bench_report import Memory, Report, Row, facts, render
+from scripts.bench_page import TARGET, facts, write
+from scripts.bench_report import Memory, Report, Row, render
+from scripts.bench_stack import bench_stack
 from scripts.benchmark_performance import benchmark
 
-TARGET = Path(__file__).parents[1] / "docs" / "reference" / "performance.md"
 CHAT = "/v1/chat/completions"
 LOAD = 64  # in flight, of the rows under load
 PROMPT = "Explain in one sentence how request {n} of round %s is routed, and what it costs."
@@ -157,30 +154,18 @@ def _say(text: str) -> None:
 
 async def run(rounds: int, scale: float, memory_requests: int) -> Report:
     """Start the stack, measure, stop it."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        listens = {
-            name.upper(): "127.0.0.1:0"
-            for name in EmbeddedSettings.model_fields
-            if name.endswith("_listen")
-        }
-        user = {
-            **of_system(os.environ),
-            **listens,
-            "DATA_FOLDER": str(Path(folder) / "data"),
-            "SANDBOX_LATENCY_SCALE": "0",
-        }
-        _say("starting everything")
-        began = perf_counter()
-        async with Stack(EmbeddedSettings.of(user), user=user) as stack:
-            start_s = perf_counter() - began
-            bench = Bench(stack, scale)
-            rows = await bench.rounds(rounds)
-            memory = await bench.memory(memory_requests) if memory_requests else []
+    _say("starting everything")
+    began = perf_counter()
+    async with bench_stack(SANDBOX_LATENCY_SCALE="0") as stack:
+        start_s = perf_counter() - began
+        bench = Bench(stack, scale)
+        rows = await bench.rounds(rounds)
+        memory = await bench.memory(memory_requests) if memory_requests else []
     return Report(rows, memory, start_s)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and write the page."""
+    """Measure and write."""
     parser = argparse.ArgumentParser(prog="make bench", description="Measure this machine.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="times the requests of a round")
@@ -192,9 +177,9 @@ def main(arguments: Sequence[str]) -> int:
     command = " ".join(["python -m scripts.bench", *arguments]) if arguments else "make bench"
     told = facts(command)
     report = uvloop.run(run(asked.rounds, asked.scale, asked.memory_requests))
-    asked.output.parent.mkdir(parents=True, exist_ok=True)
-    asked.output.write_text(render(report, told))
-    print(asked.output.read_text())
+    section = render(report, told)
+    write("requests", section, asked.output)
+    print(section)
     return 0
 
 

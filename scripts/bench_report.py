@@ -1,17 +1,9 @@
-"""Writes down what `make bench` measured: the promises first, then every figure."""
+"""What `make bench` measured, written down: the promises first, then every figure."""
 
-import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
-import psutil
-
-ROOT = Path(__file__).parents[1]
-GIBIBYTE = 2**30
+from scripts.bench_page import Promise, opening, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +36,6 @@ class Report:
 
     def row(self, name: str, concurrent: int) -> Row:
         return next(r for r in self.rows if (r.name, r.concurrent) == (name, concurrent))
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    what: str
-    wanted: str
-    measured: str
-    kept: bool
 
 
 MOST_GROWTH = 1.10  # of memory, from the first fifth of the requests to the last
@@ -118,103 +102,49 @@ def _memory_promises(memory: Sequence[Memory]) -> list[Promise]:
 
 
 def render(report: Report, told: Mapping[str, str]) -> str:
-    """Write the page."""
+    """Write the section."""
     lines = [
-        "# Performance",
+        *opening(told, promises(report)),
+        "### Every row",
         "",
         (
-            "Written by `make bench`; every figure on this page was measured by it. All features"
-            " are on, the provider is the sandbox without delay, and load generator, sandbox,"
-            " services, Postgres and Redis share the machine."
+            "All features are on. Closed-loop workers, one connection each; the rows in turn, round"
+            " after round; medians of the rounds. A stream is 22 chunks long, measured to its end."
+            " *Ratio*: p50 to that of the sandbox alone, same kind, same load. No request failed."
         ),
         "",
-        "| | |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in told.items()),
-        "",
-        "## What it must reach",
-        "",
-        "| promise | wanted | measured | |",
-        "|---|---|---|---|",
-        *(
-            f"| {p.what} | {p.wanted} | {p.measured} | {'kept' if p.kept else '**missed**'} |"
-            for p in promises(report)
+        *table(
+            ("", "in flight", "requests", "requests/s", "p50 ms", "p95 ms", "p99 ms", "ratio"),
+            (_cells(row, report) for row in report.rows),
         ),
-        "",
-        "## Every row",
-        "",
-        (
-            "Closed-loop workers, one connection each; the rows in turn, round after round;"
-            " medians of the rounds. A stream is 22 chunks long, measured to its end. *Ratio*: p50"
-            " to that of the sandbox alone, same kind, same load. No request failed."
-        ),
-        "",
-        "| | in flight | requests | requests/s | p50 ms | p95 ms | p99 ms | ratio |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-        *(_line(row, report) for row in report.rows),
         "",
     ]
     if report.memory:
         lines += [
-            "## Memory",
+            "### Memory",
             "",
             "Resident set size while chat requests go on, 64 in flight.",
             "",
-            "| requests so far | gateway MiB | router MiB |",
-            "|---:|---:|---:|",
-            *(f"| {m.requests:,} | {m.gateway:.0f} | {m.router:.0f} |" for m in report.memory),
+            *table(
+                ("requests so far", "gateway MiB", "router MiB"),
+                ((f"{m.requests:,}", f"{m.gateway:.0f}", f"{m.router:.0f}") for m in report.memory),
+                words=0,
+            ),
             "",
         ]
     return "\n".join(lines)
 
 
-def _line(row: Row, report: Report) -> str:
+def _cells(row: Row, report: Report) -> tuple[str, ...]:
     ratio = ""
     alone = "stream, sandbox alone" if row.name == "stream" else "chat, sandbox alone"
     if row.name in ("chat", "stream", "POST /complete"):
         ratio = f"{row.p50_ms / report.row(alone, row.concurrent).p50_ms:.1f}"
     return (
-        f"| {row.name} | {row.concurrent} | {row.requests:,} | {row.per_s:,.0f} |"
-        f" {row.p50_ms:.2f} | {row.p95_ms:.2f} | {row.p99_ms:.2f} | {ratio} |"
+        row.name,
+        str(row.concurrent),
+        f"{row.requests:,}",
+        f"{row.per_s:,.0f}",
+        *(f"{ms:.2f}" for ms in (row.p50_ms, row.p95_ms, row.p99_ms)),
+        ratio,
     )
-
-
-def facts(command: str) -> dict[str, str]:
-    """Say where and when: figures mean nothing without it."""
-    memory = psutil.virtual_memory().total / GIBIBYTE
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": _commit(),
-        "command": f"`{command}`",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB",
-        "load before": f"{psutil.getloadavg()[0]:.1f} (over one minute, other programs included)",
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-    }
-
-
-def _commit() -> str:
-    """Name the commit, and say when the measured code was not exactly it."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(  # noqa: S603  fixed arguments
-            ["git", *arguments],  # noqa: S607  git from the PATH
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "--short=12", "HEAD")
-    if not commit:
-        return "unknown"
-    return f"{commit}, with changes" if git("status", "--porcelain", "--", "*.py") else commit
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

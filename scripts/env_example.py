@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from common.settings import TelemetrySettings
 from deploy.embedded.settings import EmbeddedSettings
 from sandbox.settings import SandboxSettings
 from services.experiments.settings import ExperimentsSettings
@@ -71,7 +72,8 @@ def render() -> str:
     embedded = _section("make run: everything on this machine", EmbeddedSettings, told=set())
     told = {name for name, _ in variables(EmbeddedSettings)} | {"GATEWAY_ADMIN_KEY"}
     services = "".join(_section(title, settings, told) for title, settings in SERVICES)
-    return HEADER + keys + CONTAINERS + embedded + services
+    telemetry = _section("OpenTelemetry: all services but the sandbox", TelemetrySettings, set())
+    return HEADER + keys + CONTAINERS + embedded + services + telemetry
 
 
 def compose(text: str) -> str:
@@ -80,6 +82,8 @@ def compose(text: str) -> str:
     for service, settings in SERVICES:
         fixed = {name for name, value in services[service]["environment"].items() if value}
         passed = [name for name, _ in variables(settings) if name not in fixed]
+        if service != "sandbox":
+            passed += [name for name, _ in variables(TelemetrySettings)]
         if service == "router":
             passed += provider_variables(SHIPPED_CATALOG.read_text())
         lines = "".join(f"      {name}:\n" for name in passed)

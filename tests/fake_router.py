@@ -10,6 +10,7 @@ import orjson
 from optimizer.router.v1 import ledger_pb2, router_pb2, router_pb2_grpc
 
 from common.errors import Failure, NotFound
+from common.ids import new_id
 
 
 def an_outcome(**changes: Any) -> router_pb2.Outcome:
@@ -84,7 +85,11 @@ GREETING = (
 
 @dataclass
 class FakeRouter(router_pb2_grpc.RouterServiceServicer):
-    """Answers what it is told to; a Failure in its place is raised, an Event is waited for."""
+    """
+    Answers what it is told to; a Failure in its place is raised, an Event is waited for.
+
+    A function in the place of `answer` is given the ask, and says which of these it is.
+    """
 
     answer: Any = None
     decision: Any = None
@@ -93,8 +98,13 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
     feedback: list[router_pb2.RecordFeedbackRequest] = field(default_factory=list)
     vote: Any = None
     votes: list[router_pb2.RecordVoteRequest] = field(default_factory=list)
-    learning: Any = None  # in place of what status, retrain, summary and trends answer
+    learning: Any = None  # in place of what status, retrain, summary, trends and estimates say
     learning_asks: list[Any] = field(default_factory=list)
+    looks: list[Any] = field(default_factory=list)  # at requests and usage
+    given: router_pb2.GivenFeedback | None = None
+    usage: tuple[Any, ...] = ()
+    breakers: tuple[router_pb2.Breaker, ...] = ()
+    replica: str = ""  # as an older router says
     rows: list[ledger_pb2.LedgerRow] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -103,7 +113,7 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
         self.asks.append(request.ask)
         self.asked.set()
         try:
-            answer = await _play(self.answer)
+            answer = await play(self.answer(request.ask) if callable(self.answer) else self.answer)
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
@@ -114,7 +124,7 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
         self.asked.set()
         try:
             for step in self.stream:
-                if (message := await _play(step)) is not None:
+                if (message := await play(step)) is not None:
                     yield message
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled.set()
@@ -131,7 +141,7 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
 
     async def Decide(self, request: Any, context: Any) -> router_pb2.DecideResponse:
         self.asks.append(request.ask)
-        await _play(self.decision)
+        await play(self.decision)
         return router_pb2.DecideResponse(
             provider="acme",
             model="acme/small",
@@ -155,9 +165,11 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
         )
 
     async def ListProviders(self, request: Any, context: Any) -> router_pb2.ListProvidersResponse:
-        on = router_pb2.Provider(name="acme", wire="openai", enabled=True, models=1)
+        on = router_pb2.Provider(
+            name="acme", wire="openai", enabled=True, models=1, breakers=self.breakers
+        )
         off = router_pb2.Provider(name="dark", wire="openai", why_off="DARK_KEY is not set")
-        return router_pb2.ListProvidersResponse(providers=[on, off])
+        return router_pb2.ListProvidersResponse(providers=[on, off], replica=self.replica)
 
     async def RecordFeedback(self, request: Any, context: Any) -> router_pb2.RecordFeedbackResponse:
         if request.request_id.startswith("00000000"):
@@ -171,21 +183,21 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
     async def RecordVote(self, request: Any, context: Any) -> router_pb2.RecordVoteResponse:
         if request.cache_key == "unknown":
             raise NotFound("there is no answer under sha256:...")
-        answer = await _play(self.vote)
+        answer = await play(self.vote)
         self.votes.append(request)
         return answer or router_pb2.RecordVoteResponse(quality_score=1 / 3, up=2, down=1)
 
     async def GetLearningStatus(
         self, request: Any, context: Any
     ) -> router_pb2.GetLearningStatusResponse:
-        answer = await _play(self.learning)
+        answer = await play(self.learning)
         return answer or router_pb2.GetLearningStatusResponse(models=[a_belief()])
 
     async def RetrainLearning(
         self, request: Any, context: Any
     ) -> router_pb2.RetrainLearningResponse:
         self.learning_asks.append(request)
-        answer = await _play(self.learning)
+        answer = await play(self.learning)
         return answer or router_pb2.RetrainLearningResponse(
             before=[a_belief()], after=[a_belief(quality=0.5)], outcomes=40
         )
@@ -194,23 +206,70 @@ class FakeRouter(router_pb2_grpc.RouterServiceServicer):
         self, request: Any, context: Any
     ) -> router_pb2.GetFeedbackSummaryResponse:
         self.learning_asks.append(request)
-        answer = await _play(self.learning)
+        answer = await play(self.learning)
         return answer or router_pb2.GetFeedbackSummaryResponse(days=request.days)
 
     async def GetPerformanceTrends(
         self, request: Any, context: Any
     ) -> router_pb2.GetPerformanceTrendsResponse:
         self.learning_asks.append(request)
-        answer = await _play(self.learning)
+        answer = await play(self.learning)
         return answer or router_pb2.GetPerformanceTrendsResponse(
             days=request.days, patterns=["code", "mathematics"]
         )
+
+    async def EstimateStrategy(
+        self, request: Any, context: Any
+    ) -> router_pb2.EstimateStrategyResponse:
+        self.learning_asks.append(request)
+        answer = await play(self.learning)
+        return answer or router_pb2.EstimateStrategyResponse(reason="no request was routed")
+
+    async def ListRequests(self, request: Any, context: Any) -> router_pb2.ListRequestsResponse:
+        self.looks.append(request)
+        return router_pb2.ListRequestsResponse(requests=[a_request()], next=str(new_id()))
+
+    async def GetRequest(self, request: Any, context: Any) -> router_pb2.GetRequestResponse:
+        self.looks.append(request)
+        if request.request_id.startswith("00000000"):
+            raise NotFound("no such request")
+        return router_pb2.GetRequestResponse(
+            request=a_request(request_id=request.request_id, error="timeout"),
+            decision_json=b'{"reasoning":"short"}',
+            attempts=[
+                router_pb2.Attempt(model="acme/large", outcome="failed", error="x"),
+                router_pb2.Attempt(model="acme/small", provider="acme", outcome="ok"),
+            ],
+            feedback=self.given,
+        )
+
+    async def ReadUsage(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        self.looks.append(request)
+        for step in self.usage:
+            yield await play(step)
 
     async def ReadLedger(self, request: Any, context: Any) -> ledger_pb2.ReadLedgerResponse:
         seen = int(request.cursor or 0)
         return ledger_pb2.ReadLedgerResponse(
             rows=self.rows[seen:], next_cursor=str(len(self.rows)), more=False
         )
+
+
+def a_request(**changes: Any) -> router_pb2.Request:
+    fields: dict[str, Any] = {
+        "request_id": "01890000-0000-7000-8000-000000000000",
+        "at_ms": 1_000,
+        "strategy": "hybrid",
+        "model": "acme/small",
+        "provider": "acme",
+        "outcome": "ok",
+        "confidence": "high",
+        "cost_nano_usd": 1_500,
+        "latency_ms": 3.5,
+        "input_tokens": 7,
+        "output_tokens": 2,
+    }
+    return router_pb2.Request(**{**fields, **changes})
 
 
 def a_belief(**changes: Any) -> router_pb2.LearnedModel:
@@ -225,7 +284,7 @@ def a_belief(**changes: Any) -> router_pb2.LearnedModel:
     return router_pb2.LearnedModel(**{**fields, **changes})
 
 
-async def _play(step: Any) -> Any:
+async def play(step: Any) -> Any:
     if isinstance(step, Failure):
         raise step
     if isinstance(step, asyncio.Event):

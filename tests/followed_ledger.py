@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 
 from optimizer.router.v1.ledger_pb2 import LedgerRow, ReadLedgerResponse
 from optimizer.router.v1.router_pb2_grpc import (
@@ -156,6 +157,46 @@ async def running(service):
     finally:
         stop.set()
         await task
+
+
+def starter(build, settings_type, make_stub, **always):
+    """
+    Return what starts a service: `async with start(**changes) as it:` gives its stub and its parts.
+
+    `await start.build(**changes)` is the service, wired and not started.
+    """
+
+    async def built(**changes):
+        fields = {
+            "internal_token": TOKEN,
+            "grpc_listen": "127.0.0.1:0",
+            "operations_listen": "127.0.0.1:0",
+            "drain_s": 0,
+        }
+        return await build(settings_type(**(fields | always | changes)))
+
+    @asynccontextmanager
+    async def start(**changes):
+        service = await built(**changes)
+        async with running(service), stub_of(make_stub, service.server.target) as stub:
+            yield SimpleNamespace(stub=stub, service=service)
+
+    start.build = built
+    return start
+
+
+async def assert_it_waits_for_its_neighbours(start, database):
+    """Build a service while there is neither router nor Postgres; it serves when Postgres is."""
+    with database.paused():
+        service = await start.build(router_target="127.0.0.1:1", database_pool_min=0)
+        stop = asyncio.Event()
+        task = asyncio.create_task(service.run(stop))
+        await asyncio.sleep(0.3)
+        assert not service.started.is_set()
+
+    await asyncio.wait_for(service.started.wait(), 30)
+    stop.set()
+    await task
 
 
 @asynccontextmanager

@@ -16,12 +16,12 @@ from optimizer.experiments.v1 import experiments_pb2_grpc
 from optimizer.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 from optimizer.router.v1 import router_pb2_grpc
 
-from common.errors import NotFound
+from common.errors import Invalid, NotFound
 from common.grpc_server import GrpcServer
 from common.settings import ServiceSettings
 from services.gateway.__main__ import Gateway, build
 from services.gateway.settings import GatewaySettings
-from tests.fake_router import FakeRouter
+from tests.fake_router import FakeRouter, play
 
 TOKEN = "shared-token"
 NOWHERE = "postgresql://gateway@127.0.0.1:1/optimizer"
@@ -31,12 +31,25 @@ SNAPSHOT = b'{"total_decisions":3,"timestamp":"2025-01-01T00:00:00.000Z"}'
 @dataclass
 class FakeExperiments(experiments_pb2_grpc.ExperimentsServiceServicer):
     recorded: bool = True
+    stopped: bool = False
     silent: bool = False
+    freeze_learning: bool = False
     made: list[exp.CreateRequest] = field(default_factory=list)
+    planned: list[exp.PlanRequest] = field(default_factory=list)
+    imported: list[exp.ImportRequest] = field(default_factory=list)
+    promoted: list[exp.Promotion] = field(default_factory=list)
+    enrolling: list[exp.Enrolling] = field(default_factory=list)
+    listed: asyncio.Event = field(default_factory=asyncio.Event)  # the gateway asked what stands
+    comparing: exp.Comparing | None = None
+    reservation: Any = None  # a Failure is raised, an Event is waited for
+    reservations: list[exp.ReserveComparisonRequest] = field(default_factory=list)
+    keeping: list[Any] = field(default_factory=list)  # the same, for one call after the other
+    comparisons: asyncio.Queue[exp.RecordComparisonRequest] = field(default_factory=asyncio.Queue)
 
     async def Create(self, request: Any, context: Any) -> exp.CreateResponse:
         self.made.append(request)
-        return exp.CreateResponse(experiment=an_experiment(arms=request.arms, name=request.name))
+        made = an_experiment(arms=request.arms, name=request.name, options=request.options)
+        return exp.CreateResponse(experiment=made)
 
     async def Get(self, request: Any, context: Any) -> exp.GetResponse:
         return exp.GetResponse(experiment=_known(request.id))
@@ -49,7 +62,25 @@ class FakeExperiments(experiments_pb2_grpc.ExperimentsServiceServicer):
         if self.silent:
             await asyncio.Event().wait()
         arm = exp.Arm(name="test", strategy="cheapest", parameters_json=b'{"a":1}')
-        return exp.AssignResponse(arm=arm, recorded=self.recorded)
+        other = exp.Arm(name="control", strategy="best", parameters_json=b'{"b":2}')
+        return exp.AssignResponse(
+            arm=arm,
+            recorded=self.recorded,
+            stopped=self.stopped,
+            freeze_learning=self.freeze_learning,
+            comparing=self.comparing,
+            other=other if self.comparing else None,
+        )
+
+    async def ReserveComparison(self, request: Any, context: Any) -> exp.ReserveComparisonResponse:
+        self.reservations.append(request)
+        await play(self.reservation)
+        return exp.ReserveComparisonResponse()
+
+    async def RecordComparison(self, request: Any, context: Any) -> exp.RecordComparisonResponse:
+        await play(self.keeping.pop(0) if self.keeping else None)
+        self.comparisons.put_nowait(request)
+        return exp.RecordComparisonResponse()
 
     async def Analyze(self, request: Any, context: Any) -> exp.AnalyzeResponse:
         return exp.AnalyzeResponse(
@@ -72,6 +103,44 @@ class FakeExperiments(experiments_pb2_grpc.ExperimentsServiceServicer):
         return exp.CancelResponse(
             experiment=an_experiment(status=exp.Experiment.STATUS_CANCELLED, completed_at_ms=2_000)
         )
+
+    async def Plan(self, request: Any, context: Any) -> exp.PlanResponse:
+        self.planned.append(request)
+        return exp.PlanResponse(
+            users_per_arm=100,
+            users=100 * request.arms,
+            requests=request.sample_size or 1_000,
+            minimum_detectable_effect_ratio=request.minimum_detectable_effect_ratio or 0.2,
+            variation=1.4,
+            requests_per_user=5,
+        )
+
+    async def Import(self, request: Any, context: Any) -> exp.ImportResponse:
+        _known(request.experiment_id)
+        self.imported.append(request)
+        return exp.ImportResponse(imported=len(request.results))
+
+    async def Promote(self, request: Any, context: Any) -> exp.PromoteResponse:
+        _known(request.id)
+        arm = exp.Arm(name="test", strategy="cheapest")
+        made = exp.Promotion(id=1, arm=arm, experiment_id=request.id, promoted_at_ms=1_000)
+        self.promoted.append(made)
+        return exp.PromoteResponse(promotion=made)
+
+    async def RevertPromotion(self, request: Any, context: Any) -> exp.RevertPromotionResponse:
+        if not self.promoted:
+            raise NotFound("Promotion not found")
+        made = self.promoted.pop()
+        made.reverted_at_ms = 2_000
+        made.reverted_by = request.by
+        return exp.RevertPromotionResponse(promotion=made)
+
+    async def ListPromotions(self, request: Any, context: Any) -> exp.ListPromotionsResponse:
+        return exp.ListPromotionsResponse(promotions=self.promoted)
+
+    async def ListEnrolling(self, request: Any, context: Any) -> exp.ListEnrollingResponse:
+        self.listed.set()
+        return exp.ListEnrollingResponse(experiments=self.enrolling)
 
 
 def an_experiment(**changes: Any) -> exp.Experiment:
@@ -98,6 +167,32 @@ def _known(experiment_id: int) -> exp.Experiment:
 @dataclass
 class FakeMetrics(metrics_pb2_grpc.MetricsServiceServicer):
     snapshots: int = 0
+    histories: list[metrics_pb2.GetHistoryRequest] = field(default_factory=list)
+
+    async def GetHistory(self, request: Any, context: Any) -> metrics_pb2.GetHistoryResponse:
+        self.histories.append(request)
+        if request.window_s > 750 * request.step_s:
+            raise Invalid("at most 750 steps: choose a larger step", param="step")
+        busy = metrics_pb2.Totals(
+            requests=3,
+            failures=1,
+            unpriced=1,
+            input_tokens=20,
+            cost_nano_usd=10**9,
+            compared=1,
+            compared_cost_nano_usd=5 * 10**8,
+            baseline_cost_nano_usd=3 * 10**9,
+            cache_compared=1,
+            cache_saved_nano_usd=25 * 10**7,
+            p50_ms=12.5,
+        )
+        steps = [busy, metrics_pb2.Totals(from_ms=60_000)]
+        told = metrics_pb2.GetHistoryResponse(start_ms=0, count=2)
+        if request.by:
+            told.series.add(name="acme/small", steps=steps)
+        else:
+            told.steps.extend(steps)
+        return told
 
     async def GetSnapshot(self, request: Any, context: Any) -> metrics_pb2.GetSnapshotResponse:
         self.snapshots += 1
@@ -109,6 +204,9 @@ class FakeMetrics(metrics_pb2_grpc.MetricsServiceServicer):
             cost_nano_usd=10**9,
             compared_cost_nano_usd=5 * 10**8,  # of the requests that the baseline speaks of
             baseline_cost_nano_usd=3 * 10**9,
+            cache_saved_nano_usd=25 * 10**7,
+            failures=1,
+            p95_ms=12.5 if request.with_latency else None,
         )
         return metrics_pb2.GetStatsResponse(totals=totals)
 
@@ -181,7 +279,11 @@ async def a_stack(**changes: Any) -> AsyncIterator[Stack]:
     if task.done():
         task.result()
     try:
-        async with httpx.AsyncClient(base_url=f"http://{gateway.address}", timeout=10) as client:
+        async with httpx.AsyncClient(
+            base_url=f"http://{gateway.address}",
+            timeout=10,
+            verify=False,  # no TLS here, so that nobody needs the world's certificates # noqa: S501
+        ) as client:
             yield Stack(
                 settings,
                 router,

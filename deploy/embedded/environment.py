@@ -21,6 +21,7 @@ OWN_PREFIXES = {  # whose variables nobody else sees
     "metrics": "METRICS_",
     "sandbox": "SANDBOX_",
 }
+SHARED_PREFIX = "OTEL_"  # alike for every service, and none of the sandbox's business
 NOT_THE_ROUTERS = ("EMBEDDED_", "POSTGRES_", "INTERNAL_TOKEN", "DATA_FOLDER")
 
 
@@ -56,6 +57,7 @@ def of_service(
         name: value
         for name, value in user.items()
         if name.startswith(own)
+        or (service != "sandbox" and name.startswith(SHARED_PREFIX))
         or (service == "router" and not name.startswith(others + NOT_THE_ROUTERS))
     }
     set_by_user = {name: value for name, value in seen.items() if value}  # empty: as if absent

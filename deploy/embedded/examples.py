@@ -6,6 +6,7 @@ from pathlib import Path
 KEY = "GATEWAY_ADMIN_KEY"
 TEXT = """
 ready: {url}
+Open it in a browser to watch.
 {about_key}
 Three things to try, in another terminal:
 

@@ -19,6 +19,8 @@ from deploy.embedded.refusal import Refusal
 
 DATABASE_URL = "database-url"  # of the superuser, while it runs: for psql
 
+METRICS_ENVIRONMENT = "metrics-environment"  # of the metrics service, while it runs: JSON
+
 
 class DataFolder:
     """
@@ -67,7 +69,8 @@ class DataFolder:
             remove(self._sockets)
             self._sockets = None
         if self._lock is not None:
-            (self.path / DATABASE_URL).unlink(missing_ok=True)
+            for name in (DATABASE_URL, METRICS_ENVIRONMENT):
+                (self.path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 os.ftruncate(self._lock, 0)
             os.close(self._lock)

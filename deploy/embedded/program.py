@@ -44,7 +44,7 @@ class Program:
         self.process: asyncio.subprocess.Process | None = None
         self.tail: deque[str] = deque(maxlen=200)
         self._command = command
-        self._environment = environment
+        self.environment = environment
         self._ready = ready
         self._say = say
         self._start_timeout_s = start_timeout_s
@@ -62,7 +62,7 @@ class Program:
         self.process = await spawn(
             self._command,
             death_signal=signal.SIGKILL,  # what it has to finish would outlive us
-            environment=self._environment,
+            environment=self.environment,
             output=asyncio.subprocess.PIPE,
         )
         self._output = asyncio.create_task(self._listen(self.process))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -10,7 +11,7 @@ import aiohttp
 
 from deploy.embedded import environment
 from deploy.embedded.addresses import claim, url
-from deploy.embedded.folder import DATABASE_URL, DataFolder
+from deploy.embedded.folder import DATABASE_URL, METRICS_ENVIRONMENT, DataFolder
 from deploy.embedded.postgres import ROLES, Postgres
 from deploy.embedded.process import Child, Process
 from deploy.embedded.program import Say
@@ -135,9 +136,11 @@ class Stack:
             self._say,
         )
         routers = [programs.router(index) for index in range(self._settings.embedded_routers)]
+        metrics = programs.metrics()
+        self.folder.note(METRICS_ENVIRONMENT, json.dumps(dict(metrics.environment)))
         for group in (
             [programs.sandbox(), *routers],
-            [programs.experiments(), programs.metrics()],
+            [programs.experiments(), metrics],
             [programs.gateway()],
         ):
             await self._start({program.name: program for program in group})

@@ -1,145 +1,201 @@
 """The gRPC face of experiments: decode, delegate, encode. Nothing is decided here."""
 
-from datetime import datetime
-from typing import NoReturn
+import math
 
-import grpc
 import orjson
 from optimizer.experiments.v1 import experiments_pb2 as pb
 from optimizer.experiments.v1 import experiments_pb2_grpc
 
 from common.deadlines import in_time
-from common.errors import Invalid
 from common.grpc_server import Context
-from common.wire import json_field
-from services.experiments.domain.experiment import Arm, Experiment, Plan, Status
-from services.experiments.domain.result import ArmSummary
-from services.experiments.usecases import Experiments
+from services.experiments import wire
+from services.experiments.comparisons import Comparisons
+from services.experiments.domain.report import p_value_fixed, report
+from services.experiments.domain.verdict import findings, winner_of
+from services.experiments.planning import Planning
+from services.experiments.usecases import Comparison, Experiments
 
 CONFIDENCE_LEVEL = 0.95
-
-_TO_WIRE: dict[Status, pb.Experiment.Status.ValueType] = {
-    "running": pb.Experiment.STATUS_RUNNING,
-    "completed": pb.Experiment.STATUS_COMPLETED,
-    "cancelled": pb.Experiment.STATUS_CANCELLED,
-}
-_FROM_WIRE: dict[int, Status] = {wire: status for status, wire in _TO_WIRE.items()}
+DATABASE = "the database"
 
 
 class ExperimentsServicer(experiments_pb2_grpc.ExperimentsServiceServicer):
     """Failures are raised as `common.errors`; the server's interceptor gives them their code."""
 
-    def __init__(self, experiments: Experiments) -> None:
+    def __init__(
+        self, experiments: Experiments, planning: Planning, comparisons: Comparisons
+    ) -> None:
         self._experiments = experiments
+        self._planning = planning
+        self._comparisons = comparisons
 
     async def Create(self, request: pb.CreateRequest, context: Context) -> pb.CreateResponse:
-        plan = Plan(
-            name=request.name,
-            description=request.description if request.HasField("description") else None,
-            arms=tuple(
-                Arm(arm.name, arm.strategy, json_field(arm.parameters_json, "parameters"))
-                for arm in request.arms
-            ),
-            sample_size=request.sample_size,
-        )
-        async with in_time(context, "the database"):
-            return pb.CreateResponse(experiment=_experiment(await self._experiments.create(plan)))
+        async with in_time(context, DATABASE):
+            made = await self._experiments.create(wire.read_plan(request), by=request.by)
+        return pb.CreateResponse(experiment=wire.experiment(made))
 
     async def Get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
-        async with in_time(context, "the database"):
-            return pb.GetResponse(experiment=_experiment(await self._experiments.get(request.id)))
+        async with in_time(context, DATABASE):
+            found = await self._experiments.get_with_history(request.id)
+        return pb.GetResponse(experiment=wire.experiment(found))
 
     async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:
-        async with in_time(context, "the database"):
+        async with in_time(context, DATABASE):
             found = await self._experiments.newest(
-                limit=request.limit or 100, offset=request.offset, status=_status(request.status)
+                limit=request.limit or 100,
+                offset=request.offset,
+                status=wire.read_status(request.status),
             )
-        return pb.ListResponse(experiments=[_experiment(one) for one in found])
+        return pb.ListResponse(experiments=[wire.experiment(one) for one in found])
 
-    async def Assign(self, request: pb.AssignRequest, context: Context) -> pb.AssignResponse:
-        async with in_time(context, "the database"):
-            arm, recorded = await self._experiments.assign(request.experiment_id, request.user_id)
-        return pb.AssignResponse(arm=_arm(arm), recorded=recorded)
-
-    async def Analyze(self, request: pb.AnalyzeRequest, context: Context) -> pb.AnalyzeResponse:
-        async with in_time(context, "the database"):
-            compared = await self._experiments.analyze(request.experiment_id)
-        return pb.AnalyzeResponse(
-            experiment=_experiment(compared.experiment),
-            arms=[_summary(arm) for arm in compared.arms],
-            p_value_fixed=compared.p_value_fixed,
-            confidence_level=CONFIDENCE_LEVEL,
-            stale=compared.stale,
+    async def ListEnrolling(
+        self, _request: pb.ListEnrollingRequest, context: Context
+    ) -> pb.ListEnrollingResponse:
+        async with in_time(context, DATABASE):
+            found = await self._experiments.enrolling()
+        return pb.ListEnrollingResponse(
+            experiments=[
+                pb.Enrolling(
+                    experiment_id=one.id,
+                    scope=wire.scope(one.plan.options.scope),
+                    layer=one.plan.options.layer or str(one.id),
+                    low=low,
+                    high=high,
+                )
+                for one, low, high in found
+            ]
         )
 
+    async def Assign(self, request: pb.AssignRequest, context: Context) -> pb.AssignResponse:
+        async with in_time(context, DATABASE):
+            placed = await self._experiments.assign(request.experiment_id, request.user_id)
+        options, other = placed.experiment.plan.options, placed.other
+        return pb.AssignResponse(
+            arm=wire.arm(placed.arm),
+            recorded=placed.recorded,
+            freeze_learning=options.freeze_learning and placed.recorded,
+            comparing=wire.comparing(options.comparing) if placed.recorded and other else None,
+            other=wire.arm(other) if other else None,
+            stopped=placed.experiment.running and not placed.recorded,
+        )
+
+    async def Analyze(self, request: pb.AnalyzeRequest, context: Context) -> pb.AnalyzeResponse:
+        async with in_time(context, DATABASE):
+            compared = await self._experiments.analyze(request.experiment_id)
+            pairs = await self._comparisons.told(compared.held.experiment)
+        return _analyzed(compared, {"pairs": pairs})
+
     async def Complete(self, request: pb.CompleteRequest, context: Context) -> pb.CompleteResponse:
-        async with in_time(context, "the database"):
-            ended = await self._experiments.end(request.id, "completed")
-        return pb.CompleteResponse(experiment=_experiment(ended))
+        async with in_time(context, DATABASE):
+            ended = await self._experiments.complete(
+                request.id, by=request.by, reason=request.reason
+            )
+        return pb.CompleteResponse(experiment=wire.experiment(ended))
 
     async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
-        async with in_time(context, "the database"):
-            ended = await self._experiments.end(request.id, "cancelled")
-        return pb.CancelResponse(experiment=_experiment(ended))
+        async with in_time(context, DATABASE):
+            ended = await self._experiments.cancel(request.id, by=request.by, reason=request.reason)
+        return pb.CancelResponse(experiment=wire.experiment(ended))
 
-    async def Import(self, _request: pb.ImportRequest, context: Context) -> pb.ImportResponse:
-        await _not_yet(context)
+    async def Import(self, request: pb.ImportRequest, context: Context) -> pb.ImportResponse:
+        rows = wire.read_results(request.results)
+        async with in_time(context, DATABASE):
+            imported = await self._experiments.take_in(request.experiment_id, rows)
+        return pb.ImportResponse(imported=imported)
 
-    async def Plan(self, _request: pb.PlanRequest, context: Context) -> pb.PlanResponse:
-        await _not_yet(context)
+    async def Plan(self, request: pb.PlanRequest, context: Context) -> pb.PlanResponse:
+        async with in_time(context, DATABASE):
+            found = await self._planning.plan(
+                effect_ratio=request.minimum_detectable_effect_ratio,
+                sample_size=request.sample_size,
+                arms=request.arms or 2,
+            )
+        return pb.PlanResponse(
+            users_per_arm=found.users_per_arm,
+            users=found.users_per_arm * found.arms,
+            requests=found.requests,
+            days=found.days if found.days is not None and math.isfinite(found.days) else None,
+            minimum_detectable_effect_ratio=found.effect_ratio,
+            variation=found.traffic.variation,
+            requests_per_user=found.traffic.requests_per_user,
+            explained_ratio=found.traffic.explained_ratio,
+            measured=found.traffic.measured,
+        )
 
-    async def Promote(self, _request: pb.PromoteRequest, context: Context) -> pb.PromoteResponse:
-        await _not_yet(context)
+    async def Promote(self, request: pb.PromoteRequest, context: Context) -> pb.PromoteResponse:
+        async with in_time(context, DATABASE):
+            made = await self._experiments.promote(request.id, by=request.by, reason=request.reason)
+        return pb.PromoteResponse(promotion=wire.promotion(made))
+
+    async def RevertPromotion(
+        self, request: pb.RevertPromotionRequest, context: Context
+    ) -> pb.RevertPromotionResponse:
+        async with in_time(context, DATABASE):
+            found = await self._experiments.revert(request.id, by=request.by, reason=request.reason)
+        return pb.RevertPromotionResponse(promotion=wire.promotion(found))
 
     async def ListPromotions(
-        self, _request: pb.ListPromotionsRequest, context: Context
+        self, request: pb.ListPromotionsRequest, context: Context
     ) -> pb.ListPromotionsResponse:
-        await _not_yet(context)
+        async with in_time(context, DATABASE):
+            found = await self._experiments.promotions(everything=request.all)
+        return pb.ListPromotionsResponse(promotions=[wire.promotion(one) for one in found])
+
+    async def ReserveComparison(
+        self, request: pb.ReserveComparisonRequest, context: Context
+    ) -> pb.ReserveComparisonResponse:
+        async with in_time(context, DATABASE):
+            await self._comparisons.reserve(
+                request.experiment_id, request.request_id, request.nano_usd
+            )
+        return pb.ReserveComparisonResponse()
+
+    async def RecordComparison(
+        self, request: pb.RecordComparisonRequest, context: Context
+    ) -> pb.RecordComparisonResponse:
+        async with in_time(context, DATABASE):
+            await self._comparisons.record(
+                request.experiment_id,
+                request.request_id,
+                arm=request.arm,
+                other=request.other,
+                preferred=list(request.preferred),
+                cost_nano_usd=request.cost_nano_usd if request.HasField("cost_nano_usd") else None,
+                failure=request.failure,
+            )
+        return pb.RecordComparisonResponse()
 
 
-async def _not_yet(context: Context) -> NoReturn:
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not served yet")
-
-
-def _status(wire: int) -> Status | None:
-    if wire == pb.Experiment.STATUS_UNSPECIFIED:
-        return None
-    if wire not in _FROM_WIRE:
-        raise Invalid("status must be running, completed or cancelled", param="status")
-    return _FROM_WIRE[wire]
-
-
-def _experiment(experiment: Experiment) -> pb.Experiment:
-    ended = experiment.completed_at
-    return pb.Experiment(
-        id=experiment.id,
-        name=experiment.plan.name,
-        description=experiment.plan.description,
-        arms=[_arm(arm) for arm in experiment.arms],
-        sample_size=experiment.plan.sample_size,
-        status=_TO_WIRE[experiment.status],
-        created_at_ms=_ms(experiment.created_at),
-        completed_at_ms=_ms(ended) if ended else None,
+def _analyzed(compared: Comparison, more: dict[str, object]) -> pb.AnalyzeResponse:
+    held = compared.held
+    plan, looks, totals = held.experiment.plan, held.looks, held.totals
+    verdict = held.experiment.verdict
+    winner = verdict.winner if verdict else winner_of(plan, looks, totals)
+    told = {
+        **report(plan, looks, totals),
+        "series": [
+            {
+                "arm": point.arm,
+                "results": point.results,
+                "at": point.at,
+                "lift": point.lift,
+                "low": point.low,
+                "high": point.high,
+                "p_value": point.p_value,
+            }
+            for point in compared.series
+        ],
+        **more,
+    }
+    if verdict:  # also one that was asked for before anything was sure
+        told["decision_ready"] = True
+    return pb.AnalyzeResponse(
+        experiment=wire.experiment(held.experiment),
+        arms=[wire.arm_results(arm.name, totals[arm.name]) for arm in plan.arms],
+        p_value=findings(plan, looks).p_value,
+        p_value_fixed=p_value_fixed(plan, looks, totals),
+        winner=winner or "",
+        confidence_level=CONFIDENCE_LEVEL,
+        stale=compared.stale,
+        report_json=orjson.dumps(told),
     )
-
-
-def _arm(arm: Arm) -> pb.Arm:
-    parameters = orjson.dumps(arm.parameters) if arm.parameters else b""
-    return pb.Arm(name=arm.name, strategy=arm.strategy, parameters_json=parameters)
-
-
-def _summary(arm: ArmSummary) -> pb.ArmResults:
-    return pb.ArmResults(
-        name=arm.arm,
-        count=arm.results,
-        users=arm.users,
-        avg_cost_nano_usd=arm.avg_cost_nano_usd,
-        avg_latency_ms=arm.avg_latency_ms,
-        avg_quality=arm.avg_quality,
-        failures=arm.failures,
-        unpriced=arm.unpriced,
-    )
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -1,24 +1,36 @@
-"""Experiments: made, listed, assigned, ended, and read."""
+"""Experiments: made, listed, assigned, ended, read, and their winners promoted."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from common.errors import Invalid, NotFound
+import asyncpg
+
+from common.errors import Conflict, Invalid, NotFound
+from common.postgres import Connection, Pool, transaction
 from common.strategies import STRATEGIES
-from services.experiments.domain.analysis import p_value_fixed
+from services.experiments import recording
+from services.experiments.domain import importing, srm
+from services.experiments.domain.assignment import bucket
 from services.experiments.domain.experiment import (
     STATUSES,
     Arm,
     Experiment,
     Plan,
+    Promotion,
+    Rule,
     Status,
     checked_plan,
+    checked_reason,
     checked_user,
     ended_already,
 )
-from services.experiments.domain.result import ArmSummary
+from services.experiments.domain.importing import ExternalResult
+from services.experiments.domain.power import Traffic
+from services.experiments.store import experiments, looks, promotions, results
 from services.experiments.store.experiments import ExperimentStore
-from services.experiments.store.results import ResultStore
+from services.experiments.store.looks import Held, LookStore, Point
+from services.experiments.store.promotions import PromotionStore
+from services.experiments.store.traffic import TrafficStore
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 1_000_000
@@ -29,28 +41,57 @@ CatchUp = Callable[[float], Awaitable[bool]]  # seconds → True: everything the
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    experiment: Experiment
-    arms: list[ArmSummary]  # in the order of the experiment's arms
-    p_value_fixed: float | None
+    """An experiment as it stands."""
+
+    held: Held
+    series: list[Point]
     stale: bool  # the ledger could not be caught up with in time
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """How a user's request is served in an experiment."""
+
+    arm: Arm
+    recorded: bool
+    experiment: Experiment
+    draw: int  # chance, the user's own
+
+    @property
+    def other(self) -> Arm | None:
+        """Return the arm whose answer this one's is compared with; None: all others did harm."""
+        control, *rivals = self.experiment.arms
+        if self.arm.name != control.name:
+            return control
+        served = [arm for arm in rivals if arm.name not in self.experiment.stopped]
+        return served[self.draw % len(served)] if served else None
+
+
 class Experiments:
+    """
+    Args:
+        pool: Of the experiments schema.
+        catch_up: Applies the newest rows of the ledger.
+        catch_up_s: How long it may take before what is known is told as stale.
+        moved: Called when an experiment or a promotion changed: others want to know.
+    """
+
     def __init__(
-        self,
-        experiments: ExperimentStore,
-        results: ResultStore,
-        catch_up: CatchUp,
-        *,
-        catch_up_s: float,
+        self, pool: Pool, catch_up: CatchUp, *, catch_up_s: float, moved: Callable[[], None]
     ) -> None:
-        self._experiments = experiments
-        self._results = results
+        self._pool = pool
+        self._experiments = ExperimentStore(pool)
+        self._looks = LookStore(pool)
+        self._promotions = PromotionStore(pool)
+        self._traffic = TrafficStore(pool)
         self._catch_up = catch_up
         self._catch_up_s = catch_up_s
+        self._moved = moved
 
-    async def create(self, plan: Plan) -> Experiment:
-        return await self._experiments.create(checked_plan(plan, strategies=STRATEGIES))
+    async def create(self, plan: Plan, *, by: str) -> Experiment:
+        made = await self._experiments.create(checked_plan(plan, strategies=STRATEGIES), by=by)
+        self._moved()
+        return await self.get_with_history(made.id)
 
     async def get(self, experiment_id: int) -> Experiment:
         found = None
@@ -59,6 +100,10 @@ class Experiments:
         if found is None:
             raise NotFound("Experiment not found")
         return found
+
+    async def get_with_history(self, experiment_id: int) -> Experiment:
+        found = await self.get(experiment_id)
+        return replace(found, history=tuple(await self._experiments.history(experiment_id)))
 
     async def newest(self, *, limit: int, offset: int, status: Status | None) -> list[Experiment]:
         if not 1 <= limit <= MAX_LIMIT:
@@ -69,41 +114,159 @@ class Experiments:
             raise Invalid(f"status must be one of {', '.join(STATUSES)}", param="status")
         return await self._experiments.newest(limit=limit, offset=offset, status=status)
 
-    async def assign(self, experiment_id: int, user_id: str) -> tuple[Arm, bool]:
+    async def enrolling(self) -> list[tuple[Experiment, float, float]]:
+        return await self._experiments.enrolling()
+
+    async def assign(self, experiment_id: int, user_id: str) -> Placed:
         """Return the user's arm, and whether a result will be recorded. Nothing is written."""
         checked_user(user_id)
         experiment = await self.get(experiment_id)
-        return experiment.arm_of(user_id), experiment.running
+        arm, recorded = experiment.arm_of(user_id)
+        draw = bucket(experiment_id, user_id) // len(experiment.arms)
+        return Placed(arm, recorded, experiment, draw)
 
-    async def end(self, experiment_id: int, status: Status) -> Experiment:
+    async def complete(self, experiment_id: int, *, by: str, reason: str) -> Experiment:
         """
-        End a running experiment.
+        End a running experiment with the verdict that everything answered so far gives.
 
         Raises:
             NotFound: there is none of that number.
             Conflict: it has ended already; of two who end it at once, one gets this.
         """
-        if 0 < experiment_id <= MAX_ID:
-            ended = await self._experiments.end(experiment_id, status)
-            if ended:
-                return ended
-        raise ended_already(await self.get(experiment_id))
+        checked_reason(reason)
+        found = await self.get(experiment_id)
+        if not found.running:
+            raise ended_already(found)
+        await self._catch_up(self._catch_up_s)
+        await self._finish(experiment_id, "stopped", by=by, reason=reason)
+        return await self.get_with_history(experiment_id)
+
+    async def cancel(self, experiment_id: int, *, by: str, reason: str) -> Experiment:
+        """End a running experiment without a verdict; otherwise as `complete`."""
+        checked_reason(reason)
+        await self.get(experiment_id)
+        async with transaction(self._pool) as conn:
+            held = await self._running(conn, experiment_id)
+            await experiments.end(conn, held.experiment.id, "cancelled", None)
+            await experiments.note(conn, experiment_id, "cancelled", by=by, reason=reason)
+        self._moved()
+        return await self.get_with_history(experiment_id)
+
+    async def mismatched(self) -> int:
+        """Return how many running experiments did not get the users they were meant to get."""
+        return await self._experiments.mismatched(srm.ALPHA)
+
+    async def end_overdue(self) -> None:
+        """
+        End the experiments whose time is up, with what was answered before: what nobody could
+        read yet, because this service or the ledger was away, is waited for.
+        """
+        overdue = await self._experiments.overdue()
+        if overdue and not await self._catch_up(self._catch_up_s):
+            return
+        for id_ in overdue:
+            try:
+                await self._finish(id_, "duration", by=recording.BY_ITSELF)
+            except Conflict:
+                continue  # somebody else was faster
 
     async def analyze(self, experiment_id: int) -> Comparison:
         """Compare the arms, with every request in it that was answered before this was asked."""
-        experiment = await self.get(experiment_id)
+        await self.get(experiment_id)
         caught_up = await self._catch_up(self._catch_up_s)
-        summaries = await self._results.summaries(experiment_id)
-        arms = [summaries.arms.get(arm.name, ArmSummary(arm.name)) for arm in experiment.arms]
-        control, test = (summaries.users.get(arm.name, []) for arm in experiment.arms[:2])
-        return Comparison(
-            experiment=experiment,
-            arms=arms,
-            p_value_fixed=p_value_fixed(
-                control,
-                test,
-                results=sum(arm.results for arm in arms),
-                sample_size=experiment.plan.sample_size,
-            ),
-            stale=not caught_up,
-        )
+        found = await self._looks.find(experiment_id)
+        if found is None:
+            raise NotFound("Experiment not found")
+        held, series = found
+        return Comparison(held, series, stale=not caught_up)
+
+    async def take_in(self, experiment_id: int, rows: list[ExternalResult]) -> int:
+        """
+        Record what was observed elsewhere, all or nothing; return how many rows were new.
+
+        Raises:
+            NotFound: there is no such experiment.
+            Invalid: rows are wrong; each is named.
+            Conflict: the experiment has ended.
+        """
+        experiment = await self.get(experiment_id)
+        wanted = importing.checked(rows, experiment)
+        async with transaction(self._pool) as conn:
+            held = await looks.hold(conn, [experiment_id])
+            here = held[experiment_id]
+            theirs = await results.experiments_of(conn, [one.request_id for one in wanted])
+            if not here.experiment.running and len(theirs) < len(wanted):
+                raise ended_already(here.experiment)
+            counting = [
+                (experiment_id, arm.name)
+                for arm in here.experiment.arms
+                if arm.name not in here.looks.stopped
+            ]
+            came = await results.record(conn, wanted, counting)
+            try:
+                await recording.take_in(conn, held, [change for change in came.values() if change])
+            except asyncpg.DataError:
+                raise Invalid("the sums of a user would be too large", param="results") from None
+        self._moved()
+        return len(came)
+
+    async def traffic(self) -> Traffic:
+        return await self._traffic.recent()
+
+    async def promote(self, experiment_id: int, *, by: str, reason: str) -> Promotion:
+        """
+        Make the winner's strategy the default of the experiment's scope.
+
+        Raises:
+            NotFound: there is no such experiment.
+            Conflict: it has no winner, or its winner is the default already.
+        """
+        checked_reason(reason)
+        experiment = await self.get(experiment_id)
+        winner = experiment.verdict.winner if experiment.verdict else None
+        if winner is None:
+            told = experiment.verdict.reason if experiment.verdict else "It has no verdict yet."
+            raise Conflict(f"Experiment {experiment_id} has no winner to promote. {told}")
+        async with transaction(self._pool) as conn:
+            made = await promotions.promote(
+                conn,
+                experiment_id,
+                experiment.plan.options.scope,
+                experiment.arm(winner),
+                by=by,
+                reason=reason,
+            )
+        if made is None:
+            raise Conflict(f"The winner of experiment {experiment_id} was promoted already")
+        self._moved()
+        return made
+
+    async def revert(self, promotion_id: int, *, by: str, reason: str) -> Promotion:
+        """
+        Take a promotion back.
+
+        Raises:
+            NotFound: there is none of that number.
+            Conflict: it was taken back already.
+        """
+        checked_reason(reason)
+        if not 0 < promotion_id <= MAX_ID:
+            raise NotFound("Promotion not found")
+        found = await self._promotions.revert(promotion_id, by=by, reason=reason)
+        self._moved()
+        return found
+
+    async def promotions(self, *, everything: bool) -> list[Promotion]:
+        return await self._promotions.newest(everything=everything)
+
+    async def _finish(self, experiment_id: int, rule: Rule, *, by: str, reason: str = "") -> None:
+        async with transaction(self._pool) as conn:
+            held = await self._running(conn, experiment_id)
+            await recording.finish(conn, held, rule, by=by, reason=reason)
+        self._moved()
+
+    async def _running(self, conn: Connection, experiment_id: int) -> Held:
+        held = (await looks.hold(conn, [experiment_id]))[experiment_id]
+        if not held.experiment.running:
+            raise ended_already(held.experiment)
+        return held

@@ -21,18 +21,23 @@ from common.migrate import migrate
 from common.ops import OK, Operations
 from common.postgres import close_pool, open_pool
 from common.redis_listen import listen
-from common.redis_names import LEDGER_GREW, METRICS_LIVE
+from common.redis_names import EXPERIMENTS_MOVED, LEDGER_GREW, METRICS_LIVE
 from common.service import run
 from common.startup import run_until, until_available
+from common.telemetry import exporting
 from services.gateway.api.protocol import Protocol, SocketProtocol
 from services.gateway.app import Parts, make_app
 from services.gateway.clients.experiments import Experiments
 from services.gateway.clients.metrics import Metrics
 from services.gateway.clients.router import Router
+from services.gateway.comparisons import Comparisons
+from services.gateway.figures import learn_names
 from services.gateway.live import Live
 from services.gateway.settings import GatewaySettings
 from services.gateway.snapshots import Snapshots
+from services.gateway.standing import Standing
 from services.gateway.store.spend import Spend
+from services.gateway.usecases import Completions
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 WAKE_S = 0.25  # a busy ledger grows with every commit; following it in bigger steps costs less
@@ -49,6 +54,7 @@ class Gateway:
         self.settings = settings
         self.address = ""  # where it listens, once it does
         self.listening = asyncio.Event()
+        self.standing: Standing
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -77,7 +83,19 @@ class Gateway:
         async def ready() -> Mapping[str, str]:
             return {"router": await router.health(), "gateway": self._own_health()}
 
-        parts = Parts(router, Experiments(channels[1]), metrics, spend, snapshots, live, ready)
+        experiments = Experiments(channels[1])
+        standing = self.standing = Standing(experiments)
+        comparisons = Comparisons(
+            Completions(router, experiments, spend, standing),
+            experiments,
+            router,
+            at_once=settings.comparisons_at_once,
+            waiting=settings.comparisons_waiting,
+            limit_s=settings.comparison_timeout_s,
+        )
+        parts = Parts(
+            router, experiments, metrics, spend, comparisons, snapshots, live, standing, ready
+        )
         operations = Operations(settings.operations_listen, ready=ready)
         wake = _Wake()
         follower = LedgerFollower(
@@ -103,7 +121,16 @@ class Gateway:
                 run_until(
                     asyncio.Event(),
                     follow(),
+                    standing.run(),
+                    learn_names(router),
+                    comparisons.run(),
                     listen(settings.redis_address, LEDGER_GREW, wake.grew),
+                    listen(
+                        settings.redis_address,
+                        EXPERIMENTS_MOVED,
+                        standing.moved,
+                        on_connect=standing.moved,
+                    ),
                     listen(
                         settings.redis_address,
                         METRICS_LIVE,
@@ -223,7 +250,8 @@ def main() -> None:
     setup_logs("gateway", settings.log_level)
 
     async def serve(stop: asyncio.Event) -> None:
-        await build(settings).run(stop)
+        async with exporting("gateway"):
+            await build(settings).run(stop)
 
     run(serve)
 

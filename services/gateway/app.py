@@ -9,17 +9,22 @@ from starlette.types import ASGIApp
 
 from common.ops import Ready
 from services.gateway.api import (
+    experiment_moves,
     experiments,
+    export,
     feedback,
+    history,
     learning,
     metrics,
     quality,
+    requests,
     routing,
     status,
 )
 from services.gateway.api.auth import Gate
 from services.gateway.api.body import BodyReader
 from services.gateway.api.complete import Complete
+from services.gateway.api.dashboard import page_files
 from services.gateway.api.edge import Edge
 from services.gateway.api.embeddings import Embeddings
 from services.gateway.api.live import LiveSocket
@@ -28,9 +33,11 @@ from services.gateway.api.openapi import document
 from services.gateway.clients.experiments import Experiments
 from services.gateway.clients.metrics import Metrics
 from services.gateway.clients.router import Router
+from services.gateway.comparisons import Comparisons
 from services.gateway.live import Live
 from services.gateway.settings import GatewaySettings
 from services.gateway.snapshots import Snapshots
+from services.gateway.standing import Standing
 from services.gateway.store.spend import Spend
 from services.gateway.usecases import Completions
 
@@ -41,8 +48,10 @@ class Parts:
     experiments: Experiments
     metrics: Metrics
     spend: Spend
+    comparisons: Comparisons
     snapshots: Snapshots
     live: Live
+    standing: Standing
     ready: Ready
 
 
@@ -55,25 +64,42 @@ def make_app(settings: GatewaySettings, parts: Parts) -> ASGIApp:
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        # Ours is told at the edge; FastAPI's own would also say what clients sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    completions = Completions(parts.router, parts.experiments, parts.spend)
+    completions = Completions(parts.router, parts.experiments, parts.spend, parts.standing)
     read_body = BodyReader(settings.max_body_bytes, settings.client_wait_s)
-    gate = Gate(settings.admin_key, allowed_origins=settings.allowed_origin_set)
-    chat = ChatCompletions(completions, read_body=read_body, heartbeat_s=settings.heartbeat_s)
+    page = page_files()
+    gate = Gate(
+        settings.admin_key,
+        allowed_origins=settings.allowed_origin_set,
+        open_paths={file.route_path for file in page},
+    )
+    chat = ChatCompletions(
+        completions, parts.comparisons, read_body=read_body, heartbeat_s=settings.heartbeat_s
+    )
     _add(app, chat, "POST")
-    _add(app, Complete(completions, parts.spend, read_body=read_body), "POST")
+    complete = Complete(completions, parts.spend, parts.comparisons, read_body=read_body)
+    _add(app, complete, "POST")
     _add(app, metrics.RoutingMetrics(parts.snapshots), "GET")
     _add(app, Embeddings(completions, read_body=read_body), "POST")
     for included in (
         status.routes(parts.router, parts.ready),
-        routing.routes(parts.router),
+        routing.routes(parts.router, read_body=read_body),
         experiments.routes(parts.experiments, parts.router, read_body=read_body),
+        experiment_moves.routes(parts.experiments, read_body=read_body),
+        experiment_moves.promotion_routes(parts.experiments, read_body=read_body),
         metrics.routes(parts.metrics, parts.snapshots),
+        history.routes(parts.metrics),
         feedback.routes(parts.router, read_body=read_body),
         learning.routes(parts.router),
         quality.routes(parts.router),
+        requests.routes(parts.router),
+        export.routes(parts.router),
     ):
         app.include_router(included)
+    for file in page:
+        _add(app, file, "GET")
     app.router.add_websocket_route(
         LiveSocket.route_path,
         LiveSocket(  # type: ignore[arg-type]  # an ASGI application will do

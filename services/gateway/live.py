@@ -6,11 +6,15 @@ from datetime import UTC, datetime
 
 import orjson
 import structlog
+from prometheus_client import Gauge
 
 from common.errors import Failure
 from services.gateway.snapshots import Snapshots
 
 log = structlog.get_logger()
+_pushed_at = Gauge(
+    "optimizer_live_pushed_timestamp_seconds", "When the last snapshot came by push, not by poll."
+)
 
 
 class Live:
@@ -34,6 +38,7 @@ class Live:
     def published(self, snapshot: bytes) -> None:
         """Take a snapshot off the channel."""
         self._newest = snapshot
+        _pushed_at.set_to_current_time()
         self._until = time.monotonic() + self._poll_s
 
     def connected(self) -> None:

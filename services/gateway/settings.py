@@ -40,6 +40,16 @@ class GatewaySettings(ServiceSettings):
     live_message_bytes: int = Field(4096, ge=64, description="larger messages close a live socket")
     live_poll_s: float = Field(5, gt=0, description="how often metrics are polled without Redis")
 
+    comparisons_at_once: int = Field(
+        4, ge=1, description="answers that are compared with the other arm's at a time"
+    )
+    comparisons_waiting: int = Field(
+        64, ge=1, description="answers that may wait for that; more are not compared"
+    )
+    comparison_timeout_s: float = Field(
+        120, gt=0, description="how long comparing one answer may take"
+    )
+
     @field_validator("admin_key", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:

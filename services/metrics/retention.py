@@ -15,9 +15,12 @@ log = structlog.get_logger()
 
 
 class Retention:
-    def __init__(self, store: RollupStore, *, rollup_days: int, correction_days: int) -> None:
+    def __init__(
+        self, store: RollupStore, *, rollup_days: int, minute_days: int, correction_days: int
+    ) -> None:
         self._store = store
         self._rollup_age = timedelta(days=rollup_days)
+        self._minute_age = timedelta(days=minute_days)
         self._request_age = timedelta(days=correction_days)
 
     async def run(self) -> None:
@@ -32,7 +35,9 @@ class Retention:
     async def forget(self) -> None:
         now = utc_now()
         gone = await self._store.forget(
-            rollups_before=now - self._rollup_age, requests_before=now - self._request_age
+            rollups_before=now - self._rollup_age,
+            minutes_before=now - self._minute_age,
+            requests_before=now - self._request_age,
         )
         if gone:
             log.info("forgotten", rows=gone)

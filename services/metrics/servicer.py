@@ -3,9 +3,19 @@
 from optimizer.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 
 from common.deadlines import in_time
+from common.errors import Invalid
 from common.grpc_server import Context
-from services.metrics.domain.history import Totals
+from services.metrics.domain.history import By, Totals
 from services.metrics.usecases import Reporting
+
+_BY: dict[int, By | None] = {
+    metrics_pb2.BY_UNSPECIFIED: None,
+    metrics_pb2.BY_MODEL: "model",
+    metrics_pb2.BY_PROVIDER: "provider",
+    metrics_pb2.BY_STRATEGY: "strategy",
+    metrics_pb2.BY_KEY: "key",
+    metrics_pb2.BY_ARM: "arm",
+}
 
 
 class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
@@ -25,15 +35,33 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         self, request: metrics_pb2.GetHistoryRequest, context: Context
     ) -> metrics_pb2.GetHistoryResponse:
         async with in_time(context, "the database"):
-            steps = await self._reporting.history(window_s=request.window_s, step_s=request.step_s)
-        return metrics_pb2.GetHistoryResponse(steps=[_totals(step) for step in steps])
+            steps, found = await self._reporting.history(
+                window_s=request.window_s, step_s=request.step_s, by=_by(request.by)
+            )
+        told = metrics_pb2.GetHistoryResponse(
+            start_ms=int(steps.start.timestamp() * 1000), count=steps.count
+        )
+        if request.by == metrics_pb2.BY_UNSPECIFIED:
+            [everything] = found
+            told.steps.extend(map(_totals, everything.steps))
+        for one in found if request.by else ():
+            told.series.add(name=one.name, steps=map(_totals, one.steps))
+        return told
 
     async def GetStats(
         self, request: metrics_pb2.GetStatsRequest, context: Context
     ) -> metrics_pb2.GetStatsResponse:
         async with in_time(context, "the database"):
-            totals = await self._reporting.totals(request.since_ms)
+            totals = await self._reporting.totals(
+                request.since_ms, with_latency=request.with_latency
+            )
         return metrics_pb2.GetStatsResponse(totals=_totals(totals))
+
+
+def _by(by: metrics_pb2.By.ValueType) -> By | None:
+    if by not in _BY:
+        raise Invalid(f"by {by} is nothing that history is told by", param="by")
+    return _BY[by]
 
 
 def _totals(totals: Totals) -> metrics_pb2.Totals:
@@ -48,4 +76,10 @@ def _totals(totals: Totals) -> metrics_pb2.Totals:
         cost_nano_usd=totals.cost_nano_usd,
         baseline_cost_nano_usd=totals.baseline_cost_nano_usd,
         compared_cost_nano_usd=totals.compared_cost_nano_usd,
+        compared=totals.compared,
+        cache_compared=totals.cache_compared,
+        cache_saved_nano_usd=totals.cache_saved_nano_usd,
+        p50_ms=totals.latency.p50,
+        p95_ms=totals.latency.p95,
+        p99_ms=totals.latency.p99,
     )

@@ -3,10 +3,10 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from common.settings import ServiceSettings
+from common.following import FollowingSettings
 
 
-class MetricsSettings(ServiceSettings):
+class MetricsSettings(FollowingSettings):
     model_config = SettingsConfigDict(env_prefix="METRICS_")
 
     grpc_listen: str = Field(
@@ -14,9 +14,6 @@ class MetricsSettings(ServiceSettings):
     )
     operations_listen: str = Field(
         default="127.0.0.1:9103", description="/metrics, /livez, /readyz"
-    )
-    router_target: str = Field(
-        default="127.0.0.1:50051", description="the router whose ledger is followed (gRPC target)"
     )
 
     live_interval_s: float = Field(
@@ -26,8 +23,13 @@ class MetricsSettings(ServiceSettings):
     )
     rollup_retention_days: int = Field(
         default=400,
-        ge=8,
+        ge=35,
         description="rollups older than this are deleted; the ledger is not touched",
+    )
+    minute_retention_days: int = Field(
+        default=35,
+        ge=31,
+        description="those of minutes and quarters of hours, which no chart shows for longer",
     )
     correction_window_days: int = Field(
         default=35, ge=1, description="how long after a request its cost may still be corrected"

@@ -12,9 +12,11 @@ import orjson
 from common.cache import Cache
 from common.errors import Invalid
 from common.redis_names import METRICS_LATEST, METRICS_LATEST_TTL_S
-from services.metrics.domain.history import Totals, window
+from services.metrics.domain.durations import percentiles
+from services.metrics.domain.history import By, Series, Totals, Window, window
 from services.metrics.domain.rollup import minute_of
-from services.metrics.domain.snapshot import PERIOD_DAYS, snapshot
+from services.metrics.domain.snapshot import PERIOD_DAYS, rates, rfc3339, snapshot
+from services.metrics.store.history import History
 from services.metrics.store.rollups import RollupStore
 
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -24,7 +26,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 class Snapshot:
     position: str  # of the ledger, as the rollups stood
     figures: dict[str, Any]
-    json: bytes  # the figures with their timestamp
+    json: bytes  # the figures with the rates and the time of that moment
     made_s: float  # monotonic
 
 
@@ -36,11 +38,13 @@ class Reporting:
     def __init__(
         self,
         store: RollupStore,
+        history: History,
         cache: Cache,
         *,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
+        self._history = history
         self._cache = cache
         self._now = now
         self._latest: Snapshot | None = None
@@ -60,16 +64,20 @@ class Reporting:
             )
             return latest
 
-    async def history(self, *, window_s: int, step_s: int) -> list[Totals]:
+    async def history(
+        self, *, window_s: int, step_s: int, by: By | None
+    ) -> tuple[Window, list[Series]]:
+        """Return the steps, and one series of each of *by*; None: one of everything."""
         steps = window(self._now(), window_s=window_s, step_s=step_s)
-        return steps.fill(await self._store.steps(steps.start, step_s=step_s))
+        return steps, await self._history.series(steps, by)
 
-    async def totals(self, since_ms: int) -> Totals:
+    async def totals(self, since_ms: int, *, with_latency: bool) -> Totals:
         """Return the totals since the minute of *since_ms*."""
         now = self._now()
         if not 0 <= since_ms <= now.timestamp() * 1000:
             raise Invalid("since must not be negative, nor in the future", param="since")
-        return await self._store.totals(minute_of(EPOCH + timedelta(milliseconds=since_ms)))
+        since = minute_of(EPOCH + timedelta(milliseconds=since_ms))
+        return await self._history.totals(since, with_latency=with_latency)
 
     async def _current(self) -> Snapshot:
         """Make a new snapshot only if the figures changed or the old one is too old."""
@@ -79,14 +87,28 @@ class Reporting:
         if old and old.position == await self._store.position():
             return old
         now = self._now()
-        position, groups = await self._store.groups(minute_of(now) - timedelta(days=PERIOD_DAYS))
-        figures = snapshot(groups)
+        minute = minute_of(now)
+        period = await self._store.period(
+            minute - timedelta(days=PERIOD_DAYS),
+            today=minute.replace(hour=0, minute=0),
+            lately=minute - timedelta(minutes=1),
+        )
+        figures = snapshot(
+            period.groups,
+            latency=percentiles(period.latency),
+            first_token=percentiles(period.first_token),
+            spent=period.spent,
+        )
         if old and figures == old.figures:  # rows came that change nothing here
-            self._latest = Snapshot(position, figures, old.json, old.made_s)
+            self._latest = Snapshot(period.position, figures, old.json, old.made_s)
         else:
-            timestamp = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            body = orjson.dumps({**figures, "timestamp": timestamp})
-            self._latest = Snapshot(position, figures, body, time.monotonic())
+            passing = {
+                "active_experiments": period.lately.experiments,
+                "last_minute": rates(period.lately, now),
+                "timestamp": rfc3339(now),
+            }
+            body = orjson.dumps({**figures, **passing})
+            self._latest = Snapshot(period.position, figures, body, time.monotonic())
         return self._latest
 
     def _age_s(self, snapshot: Snapshot) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import time
 from dataclasses import dataclass, field
@@ -20,13 +21,16 @@ from common.postgres import Pool, close_pool, open_pool
 from common.redis_names import ANSWERS, CONVERSATIONS, LEDGER_GREW
 from common.service import run
 from common.startup import run_until, until_available
+from common.telemetry import exporting
 from services.router.attempts import Candidates
 from services.router.domain.strategies import Strategies
+from services.router.estimates import Estimates
 from services.router.feedback import Feedback
+from services.router.providers.breaker import Breakers
 from services.router.providers.client import ProviderClient
 from services.router.servicer import RouterServicer
 from services.router.settings import RouterSettings
-from services.router.store import forgetting, partitions
+from services.router.store import forgetting, partitions, usage
 from services.router.store.answers import Answers
 from services.router.store.catalog_file import CatalogFile
 from services.router.store.conversations import Conversations
@@ -37,6 +41,8 @@ from services.router.store.ledger import Ledger
 from services.router.store.ledger_reader import LedgerReader
 from services.router.store.prices import Prices
 from services.router.store.reaper import Reaper
+from services.router.store.requests import Requests
+from services.router.store.snapshots import Snapshots
 from services.router.usecases import Routing
 
 SCHEMA = "router"
@@ -155,13 +161,18 @@ async def build(settings: RouterSettings) -> Service:
     reader = LedgerReader(pool)
     learned = Learned(pool, lambda: catalog.current)
     answers = Answers(cache, ttl_s=settings.answer_ttl_s)
+    strategies = Strategies(lambda: catalog.current, lambda: learned.current)
+    breakers = Breakers()
+    replica = secrets.token_hex(4)
+    log.info("replica_named", replica=replica)
     routing = Routing(
         catalog=lambda: catalog.current,
-        strategies=Strategies(lambda: catalog.current, lambda: learned.current),
-        candidates=Candidates(client, drain_s=settings.stream_drain_s),
+        strategies=strategies,
+        candidates=Candidates(client, breakers, drain_s=settings.stream_drain_s),
         ledger=ledger,
         answers=answers,
         conversations=Conversations(talks),
+        snapshots=Snapshots(pool, learned.known),
     )
     servicer = RouterServicer(
         routing,
@@ -169,6 +180,11 @@ async def build(settings: RouterSettings) -> Service:
         learned,
         feedback=Feedback(ledger, answers, pool, on_grown=grown.set),
         stats=FeedbackStats(pool),
+        estimates=Estimates(pool, strategies),
+        requests=Requests(pool),
+        breakers=breakers,
+        replica=replica,
+        usage=lambda day, tenant: usage.hours(pool, day, tenant=tenant),
         longest_s=settings.request_timeout_s,
     )
     return Service(
@@ -199,8 +215,9 @@ async def main(stop: asyncio.Event) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # asks for the catalog, which is yet to be read
     settings = RouterSettings()  # type: ignore[call-arg]  # read from the environment
     setup_logs(SCHEMA, settings.log_level)
-    service = await build(settings)
-    await service.run(stop)
+    async with exporting(SCHEMA):
+        service = await build(settings)
+        await service.run(stop)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from services.router.domain.decision import Candidate, Decision
 from services.router.domain.provider_failure import ProviderFailure
 from services.router.domain.request import Ask
 from services.router.domain.tried import refusal
+from services.router.provider_span import follow
 from services.router.providers.adapter import Call
 from services.router.providers.breaker import Breakers
 from services.router.providers.client import ProviderClient
@@ -217,7 +218,7 @@ class Candidates:
         return not way.caller.gone
 
     async def _answer(self, way: Round, candidate: Candidate, call: Call, until: float) -> Served:
-        sent = await self._announce(way, candidate)
+        sent = await self._announce(way, candidate, call)
         try:
             reply = await self._client.complete(call, sent.attempt.attempt_id, deadline=until)
         except ProviderFailure as failure:
@@ -241,7 +242,7 @@ class Candidates:
         )
 
     async def _stream(self, way: Round, candidate: Candidate, call: Call, until: float) -> Leg:
-        sent = await self._announce(way, candidate)
+        sent = await self._announce(way, candidate, call)
         upstream = None
         try:
             upstream = await self._client.stream(
@@ -276,10 +277,11 @@ class Candidates:
     def _hurry(self, upstream: UpstreamStream) -> None:
         upstream.hurry(time.monotonic() + self._drain_s)
 
-    async def _announce(self, way: Round, candidate: Candidate) -> Sent:
+    async def _announce(self, way: Round, candidate: Candidate, call: Call) -> Sent:
         try:
             attempt = await way.entry.open(candidate, way.decision)
         except BaseException:  # not sent, so nothing was learnt
             self._breakers.undecided(candidate.model)
             raise
+        follow(attempt, call)
         return Sent(way.ask, way.entry, attempt, self._breakers)

@@ -1,12 +1,15 @@
-"""What learning knows, as its protos say it. Nothing is decided here."""
+"""What learning knows and what can be told from it, as protos say it. Nothing is decided here."""
 
 from collections.abc import Sequence
 
 from optimizer.router.v1 import router_pb2
 
 from services.router.domain.gate import FEWEST, Comparison
+from services.router.domain.off_policy import Estimate
 from services.router.store.feedback_stats import Summary, Trend, Trends
 from services.router.store.learned import Belief, Retrained, Status
+
+MOST_NANO_USD = 2**63 - 1  # that the wire carries
 
 
 def status(found: Status) -> router_pb2.GetLearningStatusResponse:
@@ -60,6 +63,25 @@ def trends(found: Trends) -> router_pb2.GetPerformanceTrendsResponse:
     return router_pb2.GetPerformanceTrendsResponse(
         trends=[_trend(one) for one in found.trends], patterns=found.patterns, days=found.days
     )
+
+
+def estimate(found: Estimate) -> router_pb2.EstimateStrategyResponse:
+    return router_pb2.EstimateStrategyResponse(
+        requests=found.requests,
+        actual_avg_cost_nano_usd=_nano(found.actual),
+        estimated_avg_cost_nano_usd=_nano(found.estimated),
+        low_nano_usd=_nano(found.low),
+        high_nano_usd=_nano(found.high),
+        self_normalised_avg_cost_nano_usd=_nano(found.self_normalised),
+        saved_ratio=found.saved_ratio,
+        effective_sample_size=found.effective_size,
+        overlap_ratio=found.overlap_ratio,
+        reason=found.reason,
+    )
+
+
+def _nano(mean: float | None) -> int | None:
+    return None if mean is None else min(round(mean), MOST_NANO_USD)
 
 
 def _trend(found: Trend) -> router_pb2.Trend:

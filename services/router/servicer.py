@@ -1,7 +1,8 @@
 """The router's gRPC face: decode, delegate, encode. Nothing is decided here."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, TypeAlias
 
 import orjson
 from optimizer.router.v1 import ledger_pb2, router_pb2, router_pb2_grpc
@@ -9,16 +10,22 @@ from optimizer.router.v1 import ledger_pb2, router_pb2, router_pb2_grpc
 from common.errors import Invalid
 from common.grpc_server import LONGEST_CALL_S, Context, remaining_s
 from common.wire import json_field, uuid_field
-from services.router import learning_wire
+from services.router import learning_wire, provider_wire, request_wire
 from services.router.domain.catalog import Catalog, Model
 from services.router.domain.request import Ask, StrategyChoice
+from services.router.estimates import Estimates
 from services.router.feedback import Feedback
+from services.router.providers.breaker import Breakers
 from services.router.store.feedback_stats import FeedbackStats
 from services.router.store.learned import Learned
 from services.router.store.ledger_reader import LedgerReader
+from services.router.store.requests import Requests
+from services.router.store.usage import Used
 from services.router.usecases import Answer, Routing
 
 LONGEST_EMBED_S = 60.0
+
+ReadsUsage: TypeAlias = Callable[[date, str | None], AsyncIterator[tuple[datetime, Sequence[Used]]]]
 
 
 def _check_messages(body: Mapping[str, Any]) -> None:
@@ -44,6 +51,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         *,
         feedback: Feedback,
         stats: FeedbackStats,
+        estimates: Estimates,
+        requests: Requests,
+        breakers: Breakers,
+        replica: str,
+        usage: ReadsUsage,
         longest_s: float = LONGEST_CALL_S,
     ) -> None:
         self._routing = routing
@@ -52,6 +64,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self._learned = learned
         self._feedback = feedback
         self._stats = stats
+        self._estimates = estimates
+        self._requests = requests
+        self._breakers = breakers
+        self._replica = replica
+        self._usage = usage
 
     async def Complete(
         self, request: router_pb2.CompleteRequest, context: Context
@@ -75,7 +92,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     async def Decide(
         self, request: router_pb2.DecideRequest, _context: Context
     ) -> router_pb2.DecideResponse:
-        decision = self._routing.decide(self._ask(request.ask))
+        decision = await self._routing.decide(self._ask(request.ask))
         chosen = decision.chosen
         return router_pb2.DecideResponse(
             provider=chosen.model.provider,
@@ -90,10 +107,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, _request: router_pb2.ListModelsRequest, _context: Context
     ) -> router_pb2.ListModelsResponse:
         catalog = self._routing.catalog
+        baseline = catalog.baseline()
         return router_pb2.ListModelsResponse(
             models=[_model(m, catalog) for m in catalog.models.values()],
             default_strategy=catalog.default_strategy,
-            baseline_model=catalog.baseline_model or "",
+            baseline_model=baseline.name if baseline else "",
             strategies=self._routing.strategy_names(),
         )
 
@@ -103,16 +121,10 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         catalog = self._routing.catalog
         return router_pb2.ListProvidersResponse(
             providers=[
-                router_pb2.Provider(
-                    name=p.name,
-                    wire=p.wire,
-                    enabled=p.enabled,
-                    why_off=p.why_off or "",
-                    models=sum(m.provider == p.name for m in catalog.models.values()),
-                    sandbox=p.sandbox,
-                )
+                provider_wire.provider(p, catalog, self._breakers)
                 for p in catalog.providers.values()
-            ]
+            ],
+            replica=self._replica,
         )
 
     async def RecordFeedback(
@@ -157,6 +169,40 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     ) -> router_pb2.GetPerformanceTrendsResponse:
         return learning_wire.trends(await self._stats.trends(request.pattern, request.days))
 
+    async def EstimateStrategy(
+        self, request: router_pb2.EstimateStrategyRequest, _context: Context
+    ) -> router_pb2.EstimateStrategyResponse:
+        choice = self._choice(request.strategy)
+        return learning_wire.estimate(await self._estimates.of(choice, request.days))
+
+    async def ListRequests(
+        self, request: router_pb2.ListRequestsRequest, _context: Context
+    ) -> router_pb2.ListRequestsResponse:
+        page = await self._requests.page(
+            request_wire.wanted(request),
+            before=uuid_field(request.before, "before") if request.before else None,
+            limit=request.limit,
+        )
+        return router_pb2.ListRequestsResponse(
+            requests=map(request_wire.listed, page.requests),
+            next=str(page.next) if page.next else "",
+        )
+
+    async def GetRequest(
+        self, request: router_pb2.GetRequestRequest, _context: Context
+    ) -> router_pb2.GetRequestResponse:
+        found = await self._requests.find(
+            uuid_field(request.request_id, "request_id"), tenant=request.tenant or None
+        )
+        return request_wire.story(found)
+
+    async def ReadUsage(
+        self, request: router_pb2.ReadUsageRequest, _context: Context
+    ) -> AsyncIterator[router_pb2.ReadUsageResponse]:
+        day = request_wire.day(request.day)
+        async for hour, used in self._usage(day, request.tenant or None):
+            yield request_wire.usage(hour, used)
+
     async def ReadLedger(
         self, request: ledger_pb2.ReadLedgerRequest, _context: Context
     ) -> ledger_pb2.ReadLedgerResponse:
@@ -199,15 +245,20 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             tenant=ask.tenant,
             user_id=ask.user_id or None,
             model=ask.model or None,
-            strategy=StrategyChoice(
-                ask.strategy.name or self._routing.catalog.default_strategy,
-                json_field(ask.strategy.parameters_json, "strategy.parameters"),
-            ),
+            strategy=self._choice(ask.strategy),
             body=body,
             use_cache=ask.use_cache,
             streamed=streamed,
             experiment_id=ask.experiment_id or None,
             arm=ask.arm or None,
+            internal=ask.internal,
+        )
+
+    def _choice(self, strategy: router_pb2.Strategy) -> StrategyChoice:
+        return StrategyChoice(
+            strategy.name or self._routing.catalog.default_strategy,
+            json_field(strategy.parameters_json, "strategy.parameters"),
+            strategy.snapshot,
         )
 
 

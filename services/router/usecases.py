@@ -16,7 +16,7 @@ import orjson
 from common.errors import Failure, TimedOut
 from services.router.attempts import Candidates
 from services.router.background import Caller, Outlet, Stories
-from services.router.domain.catalog import Catalog, Model, Price
+from services.router.domain.catalog import FREE, Catalog, Model
 from services.router.domain.decision import Decision
 from services.router.domain.entries import Outcome, Pricing
 from services.router.domain.form import form_of
@@ -28,6 +28,8 @@ from services.router.store.answers import Answers, KeptAnswer, key_of
 from services.router.store.conversations import Conversations
 from services.router.store.entry import Closed, Entry
 from services.router.store.ledger import Ledger
+from services.router.store.metrics import CACHED
+from services.router.store.snapshots import Snapshots
 from services.router.way import Way
 
 NOTHING_USED = Usage(0, 0)
@@ -72,6 +74,7 @@ class Routing:
         ledger: Records; without it nothing is served.
         answers: Remembers exact repeats; may forget at any moment.
         conversations: Remembers who answered the turn before; may forget as well.
+        snapshots: Keep what was learned at a moment, for who asks to decide with that.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Routing:
         ledger: Ledger,
         answers: Answers,
         conversations: Conversations,
+        snapshots: Snapshots,
     ) -> None:
         self._catalog = catalog
         self._strategies = strategies
@@ -90,6 +94,7 @@ class Routing:
         self._ledger = ledger
         self._answers = answers
         self._conversations = conversations
+        self._snapshots = snapshots
         self._stories = Stories()
 
     @property
@@ -99,16 +104,22 @@ class Routing:
     def strategy_names(self) -> list[str]:
         return self._strategies.names()
 
-    def decide(self, ask: Ask) -> Decision:
+    async def decide(self, ask: Ask) -> Decision:
         """
         Decide without calling or recording.
+
+        Only a snapshot that is not in memory is waited for, for a moment.
 
         Raises:
             Invalid, NotFound, Unavailable: as `Strategy.decide`.
         """
         if ask.model:
             return self._strategies.decide_pinned(ask)
-        return self._strategies.get(ask.strategy).decide(ask, self.catalog)
+        strategy = self._strategies.get(ask.strategy)
+        if snapshot := ask.strategy.snapshot:
+            frozen = await self._snapshots.at(snapshot)
+            strategy = self._strategies.get(ask.strategy, frozen)
+        return strategy.decide(ask, self.catalog)
 
     async def complete(self, ask: Ask, *, timeout_s: float) -> Answer:
         """
@@ -135,23 +146,28 @@ class Routing:
 
     async def _complete(self, ask: Ask, caller: Caller, timeout_s: float) -> Answer:
         deadline = time.monotonic() + timeout_s
-        async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
+        async with self._request(ask, timeout_s) as entry:
             way = Way(ask, entry, caller, deadline)
             key = key_of(ask)
             if key is None:
+                CACHED["bypass"].inc()
                 return await self._decide_and_ask(way)
             for _ in range(MOST_FLIGHTS):
                 if (flight := self._answers.flight(key)) is None:
                     return await self._find_or_ask(way, key)
                 if kept := await _landed(flight, deadline):  # an equal call was under way
+                    CACHED["shared"].inc()
                     return await self._repeat(entry, key, kept)
+            CACHED["miss"].inc()
             return await self._decide_and_ask(way, key)
 
     async def _find_or_ask(self, way: Way, key: str) -> Answer:
         self._answers.take_off(key)
         kept = None
         try:
-            if kept := await self._answers.find(key):
+            kept = await self._answers.find(key)
+            CACHED["hit" if kept else "miss"].inc()
+            if kept:
                 return await self._repeat(way.entry, key, kept)
             answer = await self._decide_and_ask(way, key)
             kept = _to_keep(
@@ -164,19 +180,24 @@ class Routing:
             self._answers.land(key, kept)
 
     async def _decide_and_ask(self, way: Way, key: str | None = None) -> Answer:
-        baseline = self.catalog.baseline_price()
         way = replace(way, ask=await self._conversations.recall(way.ask))
-        answer = await self._ask_providers(way, self.decide(way.ask), baseline)
+        answer = await self._ask_providers(way, await self.decide(way.ask))
         return replace(answer, cache_key=key)
+
+    def _request(self, ask: Ask, timeout_s: float) -> Entry:
+        baseline = self.catalog.baseline_price()
+        if baseline and ask.internal:
+            baseline = FREE
+        return self._ledger.request(ask, deadline_s=timeout_s, baseline=baseline)
 
     async def _embed(self, ask: Ask, caller: Caller, timeout_s: float) -> Answer:
         deadline = time.monotonic() + timeout_s
         async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
             decision = self._strategies.decide_pinned(ask, embeddings=True)
             way = Way(ask, entry, caller, deadline)
-            return await self._ask_providers(way, decision, baseline=None)
+            return await self._ask_providers(way, decision)
 
-    async def _ask_providers(self, way: Way, decision: Decision, baseline: Price | None) -> Answer:
+    async def _ask_providers(self, way: Way, decision: Decision) -> Answer:
         _stay_for(way.caller)
         async with _explained(way.entry, decision):
             served = await self._candidates.first_answer(
@@ -185,7 +206,7 @@ class Routing:
             served, decision = await second_opinion(self._candidates, way, decision, served)
         read = _read(way.ask, orjson.loads(served.body))
         decision = decision.noting(signs_of(read)) if read else decision
-        closed = await way.entry.close(outcome=served.outcome, decision=decision, baseline=baseline)
+        closed = await way.entry.close(outcome=served.outcome, decision=decision)
         if read:
             self._conversations.keep(way.ask, read.answer, served.answered, served.usage)
         answer = replace(
@@ -201,7 +222,6 @@ class Routing:
             usage=kept.usage,
             provider=kept.provider,
             model=kept.model,
-            baseline=self.catalog.baseline_price(),
         )
         answer = Answer(
             body=kept.body,
@@ -218,9 +238,10 @@ class Routing:
 
     async def _stream(self, ask: Ask, outlet: Outlet[StreamEvent], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
-        async with self._ledger.request(ask, deadline_s=timeout_s) as entry:
+        async with self._request(ask, timeout_s) as entry:
+            CACHED["bypass"].inc()
             ask = await self._conversations.recall(ask)
-            decision = self.decide(ask)
+            decision = await self.decide(ask)
             _stay_for(outlet)
             async with _explained(entry, decision):
                 served = await self._candidates.first_stream(
@@ -238,7 +259,6 @@ class Routing:
             closed = await entry.close(
                 outcome=served.outcome,
                 decision=decision.noting(signs_of(read)) if read else decision,
-                baseline=self.catalog.baseline_price(),
                 ttft_ms=served.ttft_ms,
                 fallbacks=served.fallbacks,
             )

@@ -18,7 +18,13 @@ from tests.e2e.stack import SETTINGS, StackUnderTest, until
 ROOT = Path(__file__).parents[2]
 OVERRIDE = Path(__file__).with_name("compose.override.yaml")
 GRPC_PORTS = {"router": 50051, "experiments": 50052, "metrics": 50053}
-PORTS = {"gateway": 8000, "sandbox": 8090, "postgres": 5432, **GRPC_PORTS}
+PORTS = {
+    "gateway": 8000,
+    "sandbox": 8090,
+    "postgres": 5432,
+    "prometheus": 9090,
+    **GRPC_PORTS,
+}
 HEALTHY_IN_TIME_S = 90
 SEEN = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR")
 LOG_LINES = "30"  # of each container
@@ -32,6 +38,7 @@ class ComposeStack(StackUnderTest):
         self._folder: Path | None = None
         self._environment: dict[str, str | None] = {}
         self._ports: dict[str, str] = {}
+        self.prometheus_url = ""
 
     async def start(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="e2e-"))
@@ -48,21 +55,22 @@ class ComposeStack(StackUnderTest):
         self._ports = await self._published(*PORTS)
         self.base_url = f"http://{self._ports['gateway']}"
         self.sandbox_url = f"http://{self._ports['sandbox']}"
+        self.prometheus_url = f"http://{self._ports['prometheus']}"
 
     async def stop(self) -> None:
         if self._folder is not None:
             await self._compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def kill_router(self) -> None:
+    async def kill(self, service: str) -> None:
         """Docker takes a kill for a wish and does not restart what it killed: we do."""
-        container = (await self._compose("ps", "--quiet", "router")).split()[0]
+        container = (await self._compose("ps", "--quiet", service)).split()[0]
         await self._docker("kill", "--signal", "KILL", container)
         await self._docker("start", container)
 
-    async def router_ready(self) -> None:
-        await self._healthy("router")
-        self._ports |= await self._published("router")
+    async def ready(self, service: str) -> None:
+        await self._healthy(service)
+        self._ports |= await self._published(service)
 
     @contextlib.asynccontextmanager
     async def postgres_paused(self) -> AsyncIterator[None]:
@@ -81,6 +89,20 @@ class ComposeStack(StackUnderTest):
                 return False
             raise
         return True
+
+    async def promtool(self, *arguments: str) -> str:
+        """Run Prometheus' own tool beside it; it must succeed."""
+        return await self._compose("exec", "-T", "prometheus", "promtool", *arguments)
+
+    @contextlib.asynccontextmanager
+    async def without(self, service: str) -> AsyncIterator[None]:
+        """Do without one service for a while."""
+        await self._compose("stop", "--timeout", "5", service)
+        try:
+            yield
+        finally:
+            await self._compose("start", service)
+            await self.ready(service)
 
     async def stop_redis(self) -> None:
         await self._compose("stop", "--timeout", "5", "redis")

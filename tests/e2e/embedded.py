@@ -4,8 +4,12 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import asyncpg
+import redis.asyncio as redis
 
 from deploy.embedded.addresses import url
 from deploy.embedded.environment import of_system
@@ -65,11 +69,11 @@ class EmbeddedStack(StackUnderTest):
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def kill_router(self) -> None:
-        self.stack.processes["router"].kill()
+    async def kill(self, service: str) -> None:
+        self.stack.processes[service].kill()
 
-    async def router_ready(self) -> None:
-        await self.stack.processes["router"].until_ready()
+    async def ready(self, service: str) -> None:
+        await self.stack.processes[service].until_ready()
 
     @contextlib.asynccontextmanager
     async def postgres_paused(self) -> AsyncIterator[None]:
@@ -106,10 +110,23 @@ class EmbeddedStack(StackUnderTest):
         return self.log[-LOG_LINES:]
 
     async def router_metrics(self) -> list[str]:
-        listens = self.stack.listens
-        told = []
-        for index in range(self._routers):
-            listen = listens[operations_variable(router_name(index))]
-            async with self.session.get(f"{url(listen)}/metrics") as answer:
-                told.append(await answer.text())
-        return told
+        return [await self.metrics_of(router_name(index)) for index in range(self._routers)]
+
+    async def metrics_of(self, process: str) -> str:
+        listen = self.stack.listens[operations_variable(process)]
+        async with self.session.get(f"{url(listen)}/metrics") as answer:
+            return await answer.text()
+
+    async def flush_redis(self) -> None:
+        assert self.stack.addresses is not None, "start it first"
+        client = redis.from_url(self.stack.addresses.redis)
+        await client.flushall()
+        await client.aclose()
+
+    async def write_ledger(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Write rows as another router would, in one transaction."""
+        database = await asyncpg.connect(self.superuser_url(), timeout=10)
+        await database.copy_records_to_table(
+            "ledger", schema_name="router", columns=columns, records=rows
+        )
+        await database.close()

@@ -1,5 +1,9 @@
 """What the metrics say, beside what the ledger holds."""
 
+from collections import Counter
+
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.e2e.stack import StackUnderTest, until
 
 CAUGHT_UP_S = 45  # /routing/metrics is cached for up to 30 s
@@ -19,3 +23,27 @@ async def metrics_caught_up(stack: StackUnderTest) -> dict:
     except TimeoutError:
         assert expected == found["total_decisions"], "the metrics do not count what the ledger has"
     return found
+
+
+def told_in(*texts):
+    """Add up what processes tell Prometheus, by name and labels."""
+    found = Counter()
+    for text in texts:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                found[sample.name, *sorted(sample.labels.items())] += sample.value
+    return found
+
+
+def counter(told, name, *labels):
+    """Return the values of one counter that are not 0, by some of its labels."""
+    found = Counter()
+    for (each, *pairs), value in told.items():
+        if each == name and value:
+            found[tuple(dict(pairs)[label] for label in labels)] += value
+    return found
+
+
+def nano(usd):
+    """Floats that were added up, as the integers they stand for."""
+    return {labels: round(value * 10**9) for labels, value in usd.items()}

@@ -77,12 +77,12 @@ class StackUnderTest(abc.ABC):
         """End everything and remove what it left."""
 
     @abc.abstractmethod
-    async def kill_router(self) -> None:
-        """Kill -9 one router, which is then started again by whoever watches it."""
+    async def kill(self, service: str) -> None:
+        """Kill -9 one process of a service, which whoever watches it then starts again."""
 
     @abc.abstractmethod
-    async def router_ready(self) -> None:
-        """Return when the killed router works again."""
+    async def ready(self, service: str) -> None:
+        """Return when the killed service works again."""
 
     @abc.abstractmethod
     def postgres_paused(self) -> contextlib.AbstractAsyncContextManager[None]:
@@ -175,10 +175,19 @@ class StackUnderTest(abc.ABC):
         async with self.session.request(method, url, data=body, headers=given) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
 
-    async def chat(self, prompt: str, *, model: str = "auto", **fields: Any) -> Reply:
+    async def chat(
+        self,
+        prompt: str,
+        *,
+        model: str = "auto",
+        headers_: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> Reply:
         messages = [{"role": "user", "content": prompt}]
         return await self.post(
-            "/v1/chat/completions", {"model": model, "messages": messages, **fields}
+            "/v1/chat/completions",
+            {"model": model, "messages": messages, **fields},
+            **(headers_ or {}),
         )
 
     async def sandbox(self, method: str, path: str, body: Any = None) -> Any:

@@ -19,8 +19,8 @@ async def under_fire(stack, traffic, requests, *, kills=1):
             return traffic.tally.total >= threshold or load.done()
 
         await until(far_enough, within_s=300, step_s=0.005)
-        await stack.kill_router()
-        await stack.router_ready()
+        await stack.kill("router")
+        await stack.ready("router")
     return await load
 
 

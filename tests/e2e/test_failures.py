@@ -136,14 +136,3 @@ def check_shape(reply, path):
         assert isinstance(found["detail"], str)
         assert found["code"]
     assert reply.headers["x-request-id"] == reply.headers["request-id"]
-
-
-async def test_without_any_provider_the_answer_says_which_variable_to_set(bare):
-    reply = await bare.chat("x")
-    health = (await bare.get("/health")).json
-    warned = [line for line in bare.log if "ACME_API_KEY" in line]
-
-    assert 503 == reply.status
-    assert "ACME_API_KEY" in reply.json["error"]["message"]
-    assert ("degraded", []) == (health["status"], health["providers_available"])
-    assert warned

@@ -35,9 +35,9 @@ async def test_what_was_journalled_survives_the_death_of_its_router(stack, since
     traffic = Traffic(stack, seed=12)
     async with stack.postgres_paused():
         tally = await traffic.send(20, clients=CLIENTS)
-        await stack.kill_router()
+        await stack.kill("router")
 
-    await stack.router_ready()
+    await stack.ready("router")
     books = await closed_books(stack, since)
     assert (20, 20) == (tally.answered, len(books.bill))
     assert [] == books.problems()

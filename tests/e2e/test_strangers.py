@@ -1,4 +1,4 @@
-"""Whoever does not belong here: at a gRPC port, in another's schema, without a key."""
+"""Whoever does not belong here: at a gRPC port, in another's schema, from a page elsewhere."""
 
 import itertools
 
@@ -93,29 +93,6 @@ async def test_not_even_the_router_may_change_the_ledger(stack, since):
                 await connection.execute(statement)
     finally:
         await connection.close()
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [{}, {"authorization": "Bearer wrong"}, {"x_api_key": "wrong"}, {"authorization": "Basic x"}],
-)
-async def test_a_gateway_with_a_key_wants_it(bare, headers):
-    with bare.without_key():
-        own = await bare.post("/complete", {"prompt": "x"}, **headers)
-        openai = await bare.post("/v1/chat/completions", {"model": "auto"}, **headers)
-
-    assert (401, 401) == (own.status, openai.status)
-    assert {"detail", "code"} <= own.json.keys()
-    assert openai.json["error"]["code"] in ("invalid_api_key", "missing_api_key")
-
-
-async def test_the_right_key_opens_it(bare):
-    key = bare.key
-    bearer = await bare.get("/v1/models")
-    with bare.without_key():
-        header = await bare.get("/v1/models", x_api_key=key)
-
-    assert (200, 200) == (bearer.status, header.status)
 
 
 async def test_an_open_gateway_is_not_reached_from_a_web_page(stack):

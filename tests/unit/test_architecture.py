@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,7 @@ def _about_rooms(path, name):
     return None
 
 
+@cache
 def listed():
     """List the files of the repository, those included that are about to be added."""
     found = subprocess.run(
@@ -114,6 +116,7 @@ def is_text(path):
     return b"\0" not in (ROOT / path).read_bytes()
 
 
+@cache
 def text_of(path):
     return (ROOT / path).read_text("utf-8")
 

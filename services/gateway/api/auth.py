@@ -16,13 +16,25 @@ ADMIN = Caller(tenant="admin", everyone=False)
 
 
 class Gate:
-    """Lets callers in. Keys are compared as hashes, in constant time."""
+    """
+    Lets callers in. Keys are compared as hashes, in constant time.
+
+    Args:
+        admin_key: None: whoever is on this machine may ask.
+        allowed_origins: Of pages of others that may ask without keys.
+        open_paths: What is open to all besides the probes: the page, which asks for the key itself.
+    """
 
     def __init__(
-        self, admin_key: SecretStr | None, *, allowed_origins: Collection[str] = frozenset()
+        self,
+        admin_key: SecretStr | None,
+        *,
+        allowed_origins: Collection[str] = frozenset(),
+        open_paths: Collection[str] = frozenset(),
     ) -> None:
         self._admin = _hash(admin_key.get_secret_value().encode()) if admin_key else None
         self._allowed_origins = allowed_origins
+        self._open_paths = OPEN_PATHS | set(open_paths)
 
     def admit(self, context: Context, path: str) -> Caller | None:
         """
@@ -36,7 +48,7 @@ class Gate:
         if self._admin is None:
             self._check_local(context)
             return ANONYMOUS
-        if path in OPEN_PATHS:
+        if path in self._open_paths:
             return None
         if key is None:
             raise Unauthenticated(

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive
 from common.errors import Invalid, TooLarge
 
 MAX_DEPTH = 128  # levels: deeper than any schema of a tool, shallower than any parser's limit
+MAX_PROBLEMS = 50  # that one answer names
 TOO_SLOW = "The request came too slowly; send it at once."
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -71,16 +72,39 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     Raises:
         Invalid: it is not that; the message says where.
     """
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    value = _parse(raw)
     if not isinstance(value, dict):
         raise Invalid("The body must be a JSON object.", code="invalid_body", param="body")
     # Counting bytes is cheap; only a body that might be at fault is walked.
     if b"\\u0000" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
         _check_leaves(value)
     return value
+
+
+def parse_rows(form: type[Form], raw: bytes, *, most: int) -> list[Form]:
+    """
+    Parse a JSON array of *form*, as strictly as one of it, all or nothing.
+
+    Raises:
+        Invalid: it is no such array, or longer than *most*; each wrong row is named.
+    """
+    value = _parse(raw)
+    if not isinstance(value, list):
+        raise Invalid("The body must be a JSON array.", code="invalid_body", param="body")
+    if not 1 <= len(value) <= most:
+        raise Invalid(f"The body must have 1 to {most} rows.", code="invalid_value", param="body")
+    if b"\\u0000" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _check_leaves({f"results[{index}]": row for index, row in enumerate(value)})
+    rows, problems = [], []
+    for index, row in enumerate(value):
+        try:
+            rows.append(form.model_validate(row, strict=True))
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)
+            problems += [{**one, "loc": (f"results[{index}]", *one["loc"])} for one in found]
+    if problems:
+        raise_invalid(problems[:MAX_PROBLEMS])
+    return rows
 
 
 def parse_form(form: type[Form], raw: bytes) -> Form:
@@ -111,6 +135,13 @@ def check_text(value: str, param: str) -> str:
     if "\x00" in value:
         raise Invalid(f"`{param}` has a NUL character; remove it.", param=param)
     return value
+
+
+def _parse(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"The body is not valid JSON: {error}.", code="invalid_json") from None
 
 
 def _check_leaves(value: dict[str, Any]) -> None:

@@ -15,6 +15,9 @@ from services.gateway.api.context import Caller, caller_of, context_of
 from services.gateway.api.hangup import StopOnHangUp
 from services.gateway.api.outcome import cost_header, headers
 from services.gateway.api.respond import send_json
+from services.gateway.comparisons import Comparisons
+from services.gateway.domain import defaults
+from services.gateway.domain.openai_wire import text_of
 from services.gateway.domain.options import MAX_ID, NEEDS_USER, Options, read_options
 from services.gateway.store.spend import Spend
 from services.gateway.usecases import Completions, Placement, cost_of
@@ -48,7 +51,9 @@ class CompleteAnswer(BaseModel):
     original_cost: float | None = Field(description="of a hit: what the cached answer cost")
     savings: float = Field(description="USD that the cache saved")
     cache_key: str | None
-    experiment_assignment: str | None = Field(description="control, test or null")
+    experiment_assignment: str | None = Field(
+        description="an arm, such as control or test; or null"
+    )
     pricing: str = Field(description="priced, unpriced or cached")
     baseline_cost: float | None = Field(description="USD of the same tokens on the baseline model")
     tokenizer_id: str | None
@@ -58,9 +63,17 @@ class CompleteAnswer(BaseModel):
 class Complete:
     route_path = "/complete"
 
-    def __init__(self, completions: Completions, spend: Spend, *, read_body: BodyReader) -> None:
+    def __init__(
+        self,
+        completions: Completions,
+        spend: Spend,
+        comparisons: Comparisons,
+        *,
+        read_body: BodyReader,
+    ) -> None:
         self._completions = completions
         self._spend = spend
+        self._comparisons = comparisons
         self._read_body = read_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +81,7 @@ class Complete:
         raw = await self._read_body(receive)
         form = parse_form(CompleteForm, raw)
         options = read_options(context.headers, strategies=STRATEGIES)
-        placement = await self._place(form, options)
+        placement = await self._place(form, options, caller)
         ask = router_pb2.Ask(
             request_id=context.request_id,
             tenant=caller.tenant,
@@ -81,11 +94,13 @@ class Complete:
         )
         async with StopOnHangUp(receive):
             response = await self._completions.complete(ask)
+        context.outcome = response.outcome
         answer = self._answer(response, ask, placement, caller)
         told = [*headers(response.outcome, placement), cost_header(response.outcome)]
         await send_json(send, 200, orjson.dumps(answer), told)
+        self._comparisons.offer(ask, placement, response)
 
-    async def _place(self, form: CompleteForm, options: Options) -> Placement:
+    async def _place(self, form: CompleteForm, options: Options, caller: Caller) -> Placement:
         check_strategy(form.strategy)
         if form.experiment_id and form.user_id is None:
             raise Invalid(NEEDS_USER, code="user_id_required")
@@ -97,6 +112,9 @@ class Complete:
             wanted,
             experiment_id=form.experiment_id or 0,
             user_id=form.user_id or "",
+            undecided=defaults.Scope(caller.tenant, options.tag)
+            if form.auto_route and not form.strategy and not options.parameters_json
+            else None,
         )
 
     def _answer(
@@ -111,7 +129,7 @@ class Complete:
         usage = outcome.usage if outcome.HasField("usage") else None
         return {
             "request_id": ask.request_id,
-            "response": text_of(response.body),
+            "response": text_of(orjson.loads(response.body)),
             "provider": outcome.provider,
             "model": outcome.model,
             "strategy_used": outcome.strategy,
@@ -150,16 +168,6 @@ def body_of(prompt: str, max_tokens: int) -> bytes:
     return orjson.dumps(
         {"messages": [{"role": "user", "content": prompt}], "max_tokens": max_tokens}
     )
-
-
-def text_of(body: bytes) -> str:
-    """Return the text of the first choice; an answer without text (a refusal, a tool) has none."""
-    choices = orjson.loads(body).get("choices") or [{}]
-    message = choices[0].get("message") or {}
-    content = message.get("content") or message.get("refusal") or ""
-    if isinstance(content, list):
-        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
-    return str(content)
 
 
 def explained(decision_json: bytes, note: str) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """What every handler may know of its request, put into the scope once at the edge."""
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from optimizer.router.v1 import router_pb2
 from starlette.types import Scope
 
 KEY = "optimizer.context"
@@ -21,6 +23,10 @@ class Context:
     headers: Mapping[bytes, bytes]  # by lower-case name; of equal names the last
     openai: bool  # the route speaks the OpenAI wire format
     caller: Caller | None = None  # None: an open route
+    began: float = field(default_factory=time.perf_counter)
+    outcome: router_pb2.Outcome | None = None  # of a completion that was answered
+    streamed: bool = False
+    broke: bool = False  # it failed after the status had left
 
 
 def context_of(scope: Scope) -> Context:

@@ -39,6 +39,7 @@ class Embeddings:
         )
         async with StopOnHangUp(receive):
             response = await self._completions.embed(ask)
+        context.outcome = response.outcome
         told = [*headers(response.outcome, _NO_ARM), cost_header(response.outcome)]
         await send_json(send, 200, response.body, told)
 

@@ -7,7 +7,7 @@ from optimizer.router.v1 import router_pb2
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from services.gateway.api.forms import Problem, answers, json, known, rfc3339
+from services.gateway.api.forms import PROBLEM, answers, json, known, rfc3339
 from services.gateway.clients.router import Router
 
 
@@ -73,7 +73,7 @@ class RetrainAnswer(BaseModel):
 
 
 _BUSY: dict[int | str, dict[str, Any]] = {
-    409: {"model": Problem, "description": "another replica is at it"}
+    409: {"content": PROBLEM, "description": "another replica is at it"}
 }
 
 

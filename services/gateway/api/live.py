@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection
 from contextlib import suppress
+from math import floor
 from urllib.parse import parse_qs
 
 import orjson
@@ -18,7 +19,7 @@ DEFAULT_INTERVAL_S = 5.0
 FULL = 1013  # RFC 6455 and IANA: try again later
 MAX_UNANSWERED_PINGS = 8  # a client that only asks and never reads gets no queue of answers
 
-_clients = Gauge("optimizer_live_clients", "Open live sockets.")
+_clients = Gauge("optimizer_ws_clients", "Open live sockets.")
 
 
 class LiveSocket:
@@ -86,7 +87,7 @@ class _Client:
         while True:
             if loop.time() >= due:
                 await self._show(send)
-                due = max(due + self._interval_s, loop.time())
+                due = next_due(due, self._interval_s, loop.time())
             while self._pings:
                 self._pings -= 1
                 await self._show(send)
@@ -100,6 +101,15 @@ class _Client:
     async def _show(self, send: Send) -> None:
         snapshot = await self._live.newest()
         await send({"type": "websocket.send", "text": snapshot.decode()})
+
+
+def next_due(due: float, interval_s: float, now: float) -> float:
+    """
+    Return the first step of *interval_s* from *due* that lies ahead.
+
+    Counted from *now*, a moment in which everyone waits would bring all clients into step.
+    """
+    return due + interval_s * max(1, floor((now - due) / interval_s) + 1)
 
 
 def _is_ping(message: str | bytes | None) -> bool:

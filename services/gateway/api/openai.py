@@ -9,11 +9,13 @@ from starlette.types import Receive, Scope, Send
 from common.errors import Invalid, NotFound
 from common.strategies import STRATEGIES
 from services.gateway.api.body import BodyReader, check_text, parse_object
-from services.gateway.api.context import caller_of, context_of
+from services.gateway.api.context import Context, caller_of, context_of
 from services.gateway.api.hangup import StopOnHangUp
 from services.gateway.api.outcome import cost_header, headers
 from services.gateway.api.respond import send_json
 from services.gateway.api.stream import StreamAnswer
+from services.gateway.comparisons import Comparisons
+from services.gateway.domain import defaults
 from services.gateway.domain import options as names
 from services.gateway.domain.openai_wire import (
     MAX_USER_CHARACTERS,
@@ -33,9 +35,15 @@ class ChatCompletions:
     route_path = "/v1/chat/completions"
 
     def __init__(
-        self, completions: Completions, *, read_body: BodyReader, heartbeat_s: float
+        self,
+        completions: Completions,
+        comparisons: Comparisons,
+        *,
+        read_body: BodyReader,
+        heartbeat_s: float,
     ) -> None:
         self._completions = completions
+        self._comparisons = comparisons
         self._read_body = read_body
         self._heartbeat_s = heartbeat_s
 
@@ -45,10 +53,11 @@ class ChatCompletions:
         chat = read_chat(parse_object(raw))
         choice = choose_model(chat.model)
         options = read_options(context.headers, strategies=STRATEGIES)
-        placement = await self._place(chat, choice, options)
+        tenant = caller_of(scope).tenant
+        placement = await self._place(chat, choice, options, tenant)
         ask = router_pb2.Ask(
             request_id=context.request_id,
-            tenant=caller_of(scope).tenant,
+            tenant=tenant,
             user_id=(options.user_id or chat.user)[:MAX_USER_CHARACTERS],
             model=choice.pinned,
             strategy=placement.strategy,
@@ -59,12 +68,14 @@ class ChatCompletions:
         )
         with _parameters_named(placement):
             if chat.stream:
-                answer = StreamAnswer(send, placement, heartbeat_s=self._heartbeat_s)
+                answer = StreamAnswer(send, placement, context, heartbeat_s=self._heartbeat_s)
                 await answer.serve(self._completions, ask, receive)
             else:
-                await self._plain(ask, placement, receive, send)
+                await self._plain(ask, placement, context, receive, send)
 
-    async def _place(self, chat: ChatRequest, choice: ModelChoice, options: Options) -> Placement:
+    async def _place(
+        self, chat: ChatRequest, choice: ModelChoice, options: Options, tenant: str
+    ) -> Placement:
         if choice.strategy and choice.strategy not in STRATEGIES:
             raise unknown_model(chat.model)
         if choice.strategy and options.strategy and choice.strategy != options.strategy:
@@ -91,18 +102,28 @@ class ChatCompletions:
                 ),
                 experiment_id=options.experiment_id,
                 user_id=user_id,
+                undecided=None
+                if _decided(choice, options)
+                else defaults.Scope(tenant, options.tag),
             )
         except NotFound as failure:
             failure.param = names.EXPERIMENT
             raise
 
     async def _plain(
-        self, ask: router_pb2.Ask, placement: Placement, receive: Receive, send: Send
+        self,
+        ask: router_pb2.Ask,
+        placement: Placement,
+        context: Context,
+        receive: Receive,
+        send: Send,
     ) -> None:
         async with StopOnHangUp(receive):
             response = await self._completions.complete(ask)
+        context.outcome = response.outcome
         told = [*headers(response.outcome, placement), cost_header(response.outcome)]
         await send_json(send, 200, response.body, told)
+        self._comparisons.offer(ask, placement, response)
 
 
 @contextmanager
@@ -114,6 +135,11 @@ def _parameters_named(placement: Placement) -> Iterator[None]:
         if not placement.arm and (failure.param or "").startswith("strategy"):
             failure.param = names.PARAMETERS
         raise
+
+
+def _decided(choice: ModelChoice, options: Options) -> bool:
+    """Return whether the caller said who is to choose, or how."""
+    return bool(choice.pinned or choice.strategy or options.strategy or options.parameters_json)
 
 
 def _check_experiment(choice: ModelChoice, user_id: str) -> None:

@@ -14,6 +14,7 @@ from services.gateway.domain.options import (
     MAX_PARAMETERS_BYTES,
     PARAMETERS,
     STRATEGY,
+    TAG,
     USER,
 )
 
@@ -26,6 +27,7 @@ _OPTIONS = {
     ' {"preset": "economy"}; not with a pinned model, of no effect where an experiment decides',
     EXPERIMENT: "the experiment this request belongs to",
     USER: "the user an experiment assigns an arm to; the body's `user` otherwise",
+    TAG: "what this request belongs to, for experiments and defaults of that scope",
     CACHE: "on or off: whether an equal earlier answer will do",
 }
 _TOLD = {
@@ -33,7 +35,7 @@ _TOLD = {
     "x-optimizer-strategy": "the strategy that chose it",
     "x-optimizer-cost-usd": "what it cost; unpriced if nobody knows; not in streams",
     "x-optimizer-cache": "hit or miss",
-    "x-optimizer-experiment-arm": "control, test or none",
+    "x-optimizer-experiment-arm": "an arm, such as control or test; or none",
     "x-optimizer-fallbacks": "candidates that failed before",
 }
 _OPENAI_ERROR = {

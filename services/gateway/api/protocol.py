@@ -13,8 +13,10 @@ from uvicorn.server import ServerState
 from websockets.http11 import Request
 
 from common.ids import new_id
+from common.labels import OTHER
 from services.gateway.api.body import TOO_SLOW
 from services.gateway.domain.openai_wire import error_body
+from services.gateway.figures import count
 
 MAX_HEADER_BYTES = 64 * 1024
 NOT_HTTP = "This is not a valid HTTP request; check its first line and its headers."
@@ -135,6 +137,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         else:
             self._refuse(HTTPStatus(answer.status_code))
 
+    def keepalive_timeout(self) -> None:
+        """Part from who is silent: a close would wait, for ever, until the unsent is read."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
     def _refuse(self, status: HTTPStatus) -> None:
         self.handshake_initiated = self.handshake_complete = self.close_sent = True
         self.transport.write(refusal(status, NOT_A_HANDSHAKE, openai=False))
@@ -149,6 +156,7 @@ def refusal(status: HTTPStatus, message: str, *, openai: bool, code: str = "bad_
         else {"detail": message, "code": code}
     )
     request_id = str(new_id()).encode()
+    count(OTHER, "client_error")  # it never comes to the edge
     return (
         b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\n"
         b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"

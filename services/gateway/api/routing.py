@@ -1,25 +1,30 @@
-"""What would happen to a prompt, and which models and providers there are."""
+"""What would happen to a prompt, what would have cost how much, and which models there are."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from optimizer.router.v1 import router_pb2
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from common.money import usd
 from common.strategies import STRATEGIES
-from services.gateway.api.body import check_text
+from services.gateway.api.body import BodyReader, check_text
 from services.gateway.api.complete import body_of, check_strategy
 from services.gateway.api.context import caller_of, context_of
-from services.gateway.api.forms import answers, json
+from services.gateway.api.forms import answers, body, json, known, reads, rfc3339
 from services.gateway.clients.router import Router
 from services.gateway.domain.openai_wire import AUTO, unknown_model
 from services.gateway.domain.options import read_options
 
 Prompt = Annotated[str, Query(min_length=1, max_length=10_000)]
 _MAX_TOKENS = 1000  # what POST /complete assumes
+_STATES = {
+    router_pb2.Breaker.STATE_CLOSED: "closed",
+    router_pb2.Breaker.STATE_OPEN: "open",
+    router_pb2.Breaker.STATE_HALF_OPEN: "half_open",
+}
 
 
 class DecisionAnswer(BaseModel):
@@ -32,6 +37,43 @@ class DecisionAnswer(BaseModel):
     routing_metadata: dict[str, Any]
 
 
+class EstimateForm(BaseModel):
+    strategy: str = Field(description="cheapest, best, complexity or fixed")
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    days: int = Field(default=7, ge=1, le=30, description="looked back on")
+
+
+class EstimateAnswer(BaseModel):
+    """What another strategy would have cost: an estimate, never a measurement."""
+
+    label: Literal["estimate"]
+    strategy: str
+    requests: int = Field(description="it was told from; 50,000 at most, the newest")
+    actual_avg_cost: float | None = Field(description="of these requests, USD")
+    estimated_avg_cost: float | None = Field(description="with that strategy, USD")
+    low: float | None = Field(description="95 % interval of the estimate, USD")
+    high: float | None
+    saved_ratio: float | None = Field(description="of the actual cost; below 0: it would cost more")
+    effective_sample_size: float = Field(
+        description="requests that went where it would have sent them, by weight"
+    )
+    overlap_ratio: float | None = Field(
+        description="share of requests that could have gone where it would have sent them, 0 to 1"
+    )
+    reason: str | None = Field(description="why something is null; null: nothing is")
+
+
+class BreakerAnswer(BaseModel):
+    model: str
+    state: Literal["closed", "open", "half_open"] = Field(
+        description="in use; left alone; rested, so that the next call shows whether it is back"
+    )
+    open_until: str | None = Field(description="RFC 3339, UTC; null: it is not open")
+    reason: str | None = Field(
+        description="the kind of failure, such as overloaded; null: it is closed"
+    )
+
+
 class ProviderAnswer(BaseModel):
     name: str
     wire: str
@@ -39,10 +81,15 @@ class ProviderAnswer(BaseModel):
     why_off: str | None
     models: int
     sandbox: bool
+    breakers: list[BreakerAnswer] = Field(description="of its models; empty while it is off")
 
 
 class ProvidersAnswer(BaseModel):
     providers: list[ProviderAnswer]
+    replica: str | None = Field(
+        description="the router whose breakers these are: each has its own; random, until it"
+        " restarts"
+    )
 
 
 class ModelAnswer(BaseModel):
@@ -55,10 +102,14 @@ class ModelAnswer(BaseModel):
 class ModelsAnswer(BaseModel):
     object: str
     data: list[ModelAnswer]
+    baseline_model: str | None = Field(
+        description="what savings are measured against; null: there is nothing to compare with"
+    )
 
 
-def routes(router: Router) -> APIRouter:
+def routes(router: Router, *, read_body: BodyReader) -> APIRouter:
     api = APIRouter(tags=["routing"])
+    form = Depends(reads(EstimateForm, read_body))
 
     @api.get("/recommendation", responses=answers(DecisionAnswer))
     async def recommendation(
@@ -74,15 +125,36 @@ def routes(router: Router) -> APIRouter:
         strategy = "hybrid" if auto_route else "complexity"
         return json(await _decide(router, request, prompt, strategy))
 
+    @api.post(
+        "/routing/estimate", responses=answers(EstimateAnswer), openapi_extra=body(EstimateForm)
+    )
+    async def estimate_strategy(wanted: Annotated[EstimateForm, form]) -> Response:
+        check_strategy(wanted.strategy)
+        parameters = orjson.dumps(wanted.parameters) if wanted.parameters else b""
+        strategy = router_pb2.Strategy(name=wanted.strategy, parameters_json=parameters)
+        request = router_pb2.EstimateStrategyRequest(strategy=strategy, days=wanted.days)
+        return json(_estimate(wanted.strategy, await router.estimate(request)))
+
     @api.get("/providers", responses=answers(ProvidersAnswer))
     async def providers() -> Response:
         listed = await router.providers()
-        return json({"providers": [_provider(one) for one in listed.providers]})
+        return json(
+            {
+                "providers": [_provider(one) for one in listed.providers],
+                "replica": listed.replica or None,
+            }
+        )
 
     @api.get("/v1/models", responses={200: {"model": ModelsAnswer}}, tags=["openai"])
     async def list_models() -> Response:
         listed = await router.models()
-        return json({"object": "list", "data": _models(listed)})
+        return json(
+            {
+                "object": "list",
+                "data": _models(listed),
+                "baseline_model": listed.baseline_model or None,
+            }
+        )
 
     @api.get("/v1/models/{model_id:path}", responses={200: {"model": ModelAnswer}}, tags=["openai"])
     async def get_model(model_id: str) -> Response:
@@ -118,6 +190,22 @@ async def _decide(router: Router, request: Request, prompt: str, strategy: str) 
     }
 
 
+def _estimate(strategy: str, found: router_pb2.EstimateStrategyResponse) -> dict[str, Any]:
+    return {
+        "label": "estimate",
+        "strategy": strategy,
+        "requests": found.requests,
+        "actual_avg_cost": usd(known(found, "actual_avg_cost_nano_usd")),
+        "estimated_avg_cost": usd(known(found, "estimated_avg_cost_nano_usd")),
+        "low": usd(known(found, "low_nano_usd")),
+        "high": usd(known(found, "high_nano_usd")),
+        "saved_ratio": known(found, "saved_ratio"),
+        "effective_sample_size": found.effective_sample_size,
+        "overlap_ratio": known(found, "overlap_ratio"),
+        "reason": found.reason or None,
+    }
+
+
 def _provider(provider: router_pb2.Provider) -> dict[str, Any]:
     return {
         "name": provider.name,
@@ -126,6 +214,17 @@ def _provider(provider: router_pb2.Provider) -> dict[str, Any]:
         "why_off": provider.why_off or None,
         "models": provider.models,
         "sandbox": provider.sandbox,
+        "breakers": [_breaker(one) for one in provider.breakers],
+    }
+
+
+def _breaker(breaker: router_pb2.Breaker) -> dict[str, Any]:
+    until_ms = known(breaker, "open_until_ms")
+    return {
+        "model": breaker.model,
+        "state": _STATES.get(breaker.state, "closed"),
+        "open_until": None if until_ms is None else rfc3339(until_ms),
+        "reason": breaker.reason or None,
     }
 
 

@@ -8,11 +8,13 @@ from prometheus_client import Gauge
 from starlette.types import Receive, Send
 
 from common.errors import AllFailed, Failure
+from services.gateway.api.context import Context
 from services.gateway.api.failures import failure_body
 from services.gateway.api.hangup import StopOnHangUp
 from services.gateway.api.outcome import headers
 from services.gateway.clients.router import Stream
 from services.gateway.domain.openai_wire import DONE, HEARTBEAT, frames
+from services.gateway.figures import first_token
 from services.gateway.usecases import Completions, Placement
 
 SSE = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no"))
@@ -28,9 +30,13 @@ class StreamAnswer:
     answer; but not for longer than a heartbeat: then the stream begins, and failures go in it.
     """
 
-    def __init__(self, send: Send, placement: Placement, *, heartbeat_s: float) -> None:
+    def __init__(
+        self, send: Send, placement: Placement, context: Context, *, heartbeat_s: float
+    ) -> None:
         self._send = send
         self._placement = placement
+        self._context = context
+        context.streamed = True
         self._heartbeat_s = heartbeat_s
         self._begun = False
 
@@ -49,11 +55,13 @@ class StreamAnswer:
                     stream = await completions.stream(ask)
                     last = await self._relay(stream)
             completions.finished(ask.request_id, last.finished)
+            self._context.outcome = last.finished
             await self._begin([])
             await self._write(frames(last.tail) + DONE, more=False)
         except Failure as failure:
             if not self._begun:
                 raise
+            self._context.broke = True
             body = orjson.dumps(failure_body(failure, openai=True))
             await self._write(frames([body]), more=False)
         finally:
@@ -79,6 +87,8 @@ class StreamAnswer:
                     return message
                 read = asyncio.ensure_future(stream.next())
                 if event == "started":
+                    first_token(self._context.began)
+                    self._context.outcome = message.started
                     await self._begin(headers(message.started, self._placement))
                 elif event == "chunks":
                     await self._begin([])

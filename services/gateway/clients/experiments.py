@@ -1,5 +1,7 @@
 """The experiments service, as the gateway sees it."""
 
+from collections.abc import Sequence
+
 import grpc
 from optimizer.experiments.v1 import experiments_pb2 as pb
 from optimizer.experiments.v1 import experiments_pb2_grpc
@@ -7,8 +9,10 @@ from optimizer.experiments.v1 import experiments_pb2_grpc
 from common.grpc_client import call
 
 ASSIGN_S = 0.25  # a silent service must not hold up a completion
+RESERVE_S = 0.25
 CALL_S = 2.0
 ANALYZE_S = 5.0
+IMPORT_S = 10.0
 
 
 class Experiments:
@@ -39,14 +43,54 @@ class Experiments:
         response: pb.AnalyzeResponse = await call(self._stub.Analyze, request, timeout_s=ANALYZE_S)
         return response
 
-    async def complete(self, experiment_id: int) -> pb.Experiment:
+    async def complete(self, request: pb.CompleteRequest) -> pb.Experiment:
         response: pb.CompleteResponse = await call(
-            self._stub.Complete, pb.CompleteRequest(id=experiment_id), timeout_s=CALL_S
+            self._stub.Complete, request, timeout_s=ANALYZE_S
         )
         return response.experiment
 
-    async def cancel(self, experiment_id: int) -> pb.Experiment:
-        response: pb.CancelResponse = await call(
-            self._stub.Cancel, pb.CancelRequest(id=experiment_id), timeout_s=CALL_S
-        )
+    async def cancel(self, request: pb.CancelRequest) -> pb.Experiment:
+        response: pb.CancelResponse = await call(self._stub.Cancel, request, timeout_s=CALL_S)
         return response.experiment
+
+    async def take_in(self, request: pb.ImportRequest) -> int:
+        response: pb.ImportResponse = await call(self._stub.Import, request, timeout_s=IMPORT_S)
+        return response.imported
+
+    async def plan(self, request: pb.PlanRequest) -> pb.PlanResponse:
+        response: pb.PlanResponse = await call(self._stub.Plan, request, timeout_s=CALL_S)
+        return response
+
+    async def promote(self, request: pb.PromoteRequest) -> pb.Promotion:
+        response: pb.PromoteResponse = await call(self._stub.Promote, request, timeout_s=CALL_S)
+        return response.promotion
+
+    async def revert(self, request: pb.RevertPromotionRequest) -> pb.Promotion:
+        response: pb.RevertPromotionResponse = await call(
+            self._stub.RevertPromotion, request, timeout_s=CALL_S
+        )
+        return response.promotion
+
+    async def promotions(self, *, everything: bool = False) -> Sequence[pb.Promotion]:
+        response: pb.ListPromotionsResponse = await call(
+            self._stub.ListPromotions, pb.ListPromotionsRequest(all=everything), timeout_s=CALL_S
+        )
+        return response.promotions
+
+    async def enrolling(self) -> Sequence[pb.Enrolling]:
+        response: pb.ListEnrollingResponse = await call(
+            self._stub.ListEnrolling, pb.ListEnrollingRequest(), timeout_s=CALL_S
+        )
+        return response.experiments
+
+    async def reserve_comparison(self, request: pb.ReserveComparisonRequest) -> None:
+        """
+        Set money aside before it is spent on comparing answers.
+
+        Raises:
+            OverBudget: the experiment's budget for that is spent.
+        """
+        await call(self._stub.ReserveComparison, request, timeout_s=RESERVE_S)
+
+    async def record_comparison(self, request: pb.RecordComparisonRequest) -> None:
+        await call(self._stub.RecordComparison, request, timeout_s=CALL_S)

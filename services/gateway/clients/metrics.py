@@ -7,6 +7,7 @@ from optimizer.metrics.v1 import metrics_pb2_grpc
 from common.grpc_client import call
 
 CALL_S = 2.0
+HISTORY_S = 5.0  # thirty days of ten million requests, on a machine that has other things to do
 
 
 class Metrics:
@@ -20,8 +21,13 @@ class Metrics:
         )
         return response.json
 
-    async def totals(self, *, since_ms: int) -> pb.Totals:
-        response: pb.GetStatsResponse = await call(
-            self._stub.GetStats, pb.GetStatsRequest(since_ms=since_ms), timeout_s=CALL_S
-        )
+    async def totals(self, *, since_ms: int, with_latency: bool = False) -> pb.Totals:
+        request = pb.GetStatsRequest(since_ms=since_ms, with_latency=with_latency)
+        response: pb.GetStatsResponse = await call(self._stub.GetStats, request, timeout_s=CALL_S)
         return response.totals
+
+    async def history(self, request: pb.GetHistoryRequest) -> pb.GetHistoryResponse:
+        response: pb.GetHistoryResponse = await call(
+            self._stub.GetHistory, request, timeout_s=HISTORY_S
+        )
+        return response

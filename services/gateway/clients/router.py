@@ -1,6 +1,7 @@
 """The router, as the gateway sees it: every call with its deadline, its failures as ours."""
 
 import time
+from collections.abc import AsyncGenerator
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -23,9 +24,13 @@ FEEDBACK_S = 2.0
 STATUS_S = 2.0
 RETRAIN_S = 60.0
 SUMMARY_S = 5.0
+ESTIMATE_S = 5.0
 EMBED_S = 60.0
+REQUESTS_S = 2.0
+USAGE_S = 120.0
 HEALTH_S = 1.0
 CATALOG_FRESH_S = 5.0
+PROVIDERS_FRESH_S = 1.0  # how they stand changes by the second
 
 
 class Router:
@@ -84,7 +89,7 @@ class Router:
 
     async def providers(self) -> router_pb2.ListProvidersResponse:
         """List the providers. Not from memory when the router is away: health asks this."""
-        if self._providers and time.monotonic() - self._providers[0] < CATALOG_FRESH_S:
+        if self._providers and time.monotonic() - self._providers[0] < PROVIDERS_FRESH_S:
             return self._providers[1]
         listed: router_pb2.ListProvidersResponse = await call(
             self._stub.ListProviders, router_pb2.ListProvidersRequest(), timeout_s=LIST_S
@@ -139,6 +144,39 @@ class Router:
             self._stub.GetPerformanceTrends, request, timeout_s=SUMMARY_S
         )
         return response
+
+    async def estimate(
+        self, request: router_pb2.EstimateStrategyRequest
+    ) -> router_pb2.EstimateStrategyResponse:
+        response: router_pb2.EstimateStrategyResponse = await call(
+            self._stub.EstimateStrategy, request, timeout_s=ESTIMATE_S
+        )
+        return response
+
+    async def requests(
+        self, request: router_pb2.ListRequestsRequest
+    ) -> router_pb2.ListRequestsResponse:
+        response: router_pb2.ListRequestsResponse = await call(
+            self._stub.ListRequests, request, timeout_s=REQUESTS_S
+        )
+        return response
+
+    async def request(self, request: router_pb2.GetRequestRequest) -> router_pb2.GetRequestResponse:
+        response: router_pb2.GetRequestResponse = await call(
+            self._stub.GetRequest, request, timeout_s=REQUESTS_S
+        )
+        return response
+
+    async def usage(
+        self, request: router_pb2.ReadUsageRequest
+    ) -> AsyncGenerator[router_pb2.ReadUsageResponse, None]:
+        """Read the hours of a day as they come."""
+        await ready(self._channel)
+        try:
+            async for hour in self._stub.ReadUsage(request, timeout=USAGE_S):
+                yield hour
+        except grpc.aio.AioRpcError as error:
+            raise failure_of(error) from error
 
     async def health(self) -> str:
         """Say "ok", or what is wrong."""

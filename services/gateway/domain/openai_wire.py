@@ -98,6 +98,20 @@ def error_body(message: str, *, status: int, param: str | None, code: str) -> di
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+def text_of(completion: Mapping[str, Any]) -> str:
+    """Return the text of the first choice; an answer without text (a tool) has none."""
+    choices = completion.get("choices") or [{}]
+    message = choices[0].get("message") or {}
+    return text_of_content(message.get("content") or message.get("refusal"))
+
+
+def text_of_content(content: Any) -> str:
+    """Return the text of a message's content, be it one text, parts, or none."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return str(content or "")
+
+
 def frames(chunks: Iterable[bytes]) -> bytes:
     """Frame chunks as server-sent events, in one piece so that they leave in one write."""
     return b"".join([b"data: %b\n\n" % chunk for chunk in chunks])

@@ -13,6 +13,8 @@ PARAMETERS = "x-optimizer-strategy-parameters"
 EXPERIMENT = "x-optimizer-experiment-id"
 USER = "x-optimizer-user-id"
 CACHE = "x-optimizer-cache"
+TAG = "x-optimizer-tag"
+MAX_TAG = 200
 MAX_ID = 2**63 - 1
 MAX_PARAMETERS_BYTES = 2_000
 NEEDS_USER = "user_id required when experiment_id is specified"
@@ -25,6 +27,7 @@ class Options:
     user_id: str = ""
     use_cache: bool | None = None  # None: not said
     parameters_json: bytes = b""  # of the strategy, a JSON object; empty: none
+    tag: str = ""  # what the request belongs to, in the caller's words
 
 
 NOTHING_SAID = Options()
@@ -43,7 +46,7 @@ def read_options(headers: Mapping[bytes, bytes], *, strategies: Collection[str])
     """
     said = {
         name: _text(headers[name.encode()], name)
-        for name in (STRATEGY, EXPERIMENT, USER, CACHE, PARAMETERS)
+        for name in (STRATEGY, EXPERIMENT, USER, CACHE, PARAMETERS, TAG)
         if name.encode() in headers
     }
     if not said:
@@ -54,6 +57,9 @@ def read_options(headers: Mapping[bytes, bytes], *, strategies: Collection[str])
     user = said.get(USER, "")
     if USER in said and not 1 <= len(user) <= MAX_USER_CHARACTERS:
         raise _wrong(USER, f"must have 1 to {MAX_USER_CHARACTERS} characters")
+    tag = said.get(TAG, "")
+    if TAG in said and not (1 <= len(tag) <= MAX_TAG and "\x00" not in tag):
+        raise _wrong(TAG, f"must have 1 to {MAX_TAG} characters")
     if STRATEGY in said and said[STRATEGY] not in strategies:
         raise _wrong(STRATEGY, f"must be one of {', '.join(strategies)}")
     return Options(
@@ -62,6 +68,7 @@ def read_options(headers: Mapping[bytes, bytes], *, strategies: Collection[str])
         user_id=user,
         use_cache=None if cache is None else cache == "on",
         parameters_json=_parameters(said[PARAMETERS]) if PARAMETERS in said else b"",
+        tag=tag,
     )
 
 

@@ -3,29 +3,45 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from common.errors import Invalid
+from services.metrics.domain.durations import NO_PERCENTILES, Percentiles
+from services.metrics.domain.grains import MINUTE_S, longest
 
-MINUTE_S = 60
 DAY_S = 86_400
 MAX_WINDOW_S = 30 * DAY_S
-MAX_STEPS = 11_000  # a week by the minute; more than any chart has pixels
+MAX_STEPS = 750  # thirty days by the hour; more than a chart can show apart
+MOST_SERIES = 11  # named; the others together are one more
+OTHER, NOBODY = "other", "none"
 
 FAILURES = ["failed", "truncated", "unknown"]  # a client that hung up did not see us fail
+
+By = Literal["model", "provider", "strategy", "key", "arm"]
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
     since: datetime
     requests: int = 0
+    compared: int = 0  # their cost and their baseline are known; the cache's answers are apart
     failures: int = 0
     cache_hits: int = 0
     unpriced: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nano_usd: int = 0
-    compared_cost_nano_usd: int = 0  # of the requests whose baseline is known
+    compared_cost_nano_usd: int = 0  # of the compared
     baseline_cost_nano_usd: int = 0  # of the same requests
+    cache_compared: int = 0  # answers of the cache that are known so
+    cache_saved_nano_usd: int = 0  # by these
+    latency: Percentiles = NO_PERCENTILES  # of those that were answered
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    name: str
+    steps: list[Totals]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,15 @@ class Window:
     start: datetime
     step_s: int
     count: int
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(seconds=self.count * self.step_s)
+
+    @property
+    def grain_s(self) -> int:
+        """Return the longest stretches that were summed up ahead of which steps are made."""
+        return longest(self.step_s)
 
     def fill(self, found: Iterable[Totals]) -> list[Totals]:
         """Return one total a step, oldest first; a step without requests is all zeros."""

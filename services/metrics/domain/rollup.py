@@ -1,5 +1,5 @@
 """
-Folding requests by the minute. Pure: the same rows in any order give the same rollups.
+Folding requests over time. Pure: the same rows in any order give the same rollups.
 
 Three populations are kept apart, because an average or a ratio over a mixture says nothing:
 all requests, the priced ones among them, and the compared ones (what was paid and what the
@@ -9,22 +9,38 @@ baseline would have cost are both known).
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple, Self
 from uuid import UUID
+
+from services.metrics.domain.grains import GRAINS_S, start_of
 
 FAILED = "failed"  # the outcome of a request that got no answer
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What one rollup is about."""
+class Labels(NamedTuple):
+    """What requests that are counted together have in common."""
 
-    minute: datetime  # UTC, seconds cut off
     strategy: str
     provider: str
     model: str
+    tenant: str  # of the key that they came with
+    arm: str  # "3/test"; empty: in no experiment
     confidence: str
     outcome: str
     cache_hit: bool
+
+
+class Key(NamedTuple):
+    minute: datetime  # UTC, seconds cut off
+    labels: Labels
+
+
+class Slot(NamedTuple):
+    """What one rollup is about."""
+
+    grain_s: int
+    start: datetime  # UTC
+    labels: Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,9 @@ class Request:
     request_id: UUID
     place: Place
     tokens: Tokens
+    fell_back: bool = False  # other candidates had failed before
+    latency_ms: float | None = None  # None: not known
+    first_token_ms: float | None = None  # None: not streamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +94,12 @@ class Sums:
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
+    fell_back: int = 0
+
+    def __iadd__(self, other: "Sums") -> Self:
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
 
 
 Rollups = dict[Key, Sums]
@@ -86,6 +111,7 @@ def fold(requests: Iterable[Request]) -> Rollups:
     for request in requests:
         sums = rollups.setdefault(request.place.key, Sums())
         sums.requests += 1
+        sums.fell_back += request.fell_back
         _add_tokens(sums, request.tokens)
         _add_money(sums, request.place, times=1)
     return rollups
@@ -125,6 +151,17 @@ def _corrected(cost_nano_usd: int | None, correction: Correction) -> int | None:
     if cost_nano_usd is None or correction.unpriced:
         return None
     return cost_nano_usd + correction.cost_nano_usd
+
+
+def by_grain(rollups: Rollups) -> dict[Slot, Sums]:
+    """Sum up minutes over every grain."""
+    slots: dict[Slot, Sums] = {}
+    for key, sums in rollups.items():
+        for grain_s in GRAINS_S:
+            slot = Slot(grain_s, start_of(key.minute, grain_s), key.labels)
+            total = slots.setdefault(slot, Sums())
+            total += sums
+    return slots
 
 
 def minute_of(moment: datetime) -> datetime:

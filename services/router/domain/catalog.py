@@ -28,6 +28,9 @@ class Price:
     source: str = "catalog"  # or the price list it was found in
 
 
+FREE = Price(0, 0, 0, version=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     name: str
@@ -69,16 +72,20 @@ class Catalog:
         """Return the models that are enabled and whose provider is on, in catalog order."""
         return [m for m in self.models.values() if m.enabled and self.providers[m.provider].enabled]
 
-    def baseline_price(self) -> Price | None:
+    def baseline(self) -> Model | None:
         """
-        Return the price that savings are measured against; None: there is nothing to compare with.
+        Return the model that savings are measured against; None: there is nothing to compare with.
 
-        Without a named baseline it is that of the most capable priced model; of simulated ones
-        only while no real one is on.
+        Without a named baseline it is the most capable priced model; of simulated ones only while
+        no real one is on.
         """
         if self.baseline_model is not None:
-            return self.models[self.baseline_model].price
+            return self.models[self.baseline_model]
         priced = [m for m in self.servable() if m.price and "embeddings" not in m.capabilities]
         real = [m for m in priced if not self.providers[m.provider].sandbox]
-        best = max(real or priced, key=lambda m: m.capability, default=None)
-        return best.price if best else None
+        return max(real or priced, key=lambda m: m.capability, default=None)
+
+    def baseline_price(self) -> Price | None:
+        """Return what the baseline costs; None: there is none, or it is unpriced."""
+        baseline = self.baseline()
+        return baseline.price if baseline else None

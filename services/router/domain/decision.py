@@ -47,6 +47,10 @@ class Decision:
     def chosen(self) -> Candidate:
         return self.candidates[0]
 
+    def adding(self, **facts: object) -> "Decision":
+        """Add to the explanation."""
+        return replace(self, explanation={**self.explanation, **facts})
+
     def noting(self, signs: Sequence[str]) -> "Decision":
         """Add what shows that the answer is no good."""
         return replace(self, seen={**self.seen, "signs": list(signs)}) if signs else self

@@ -128,6 +128,7 @@ def abandoned(attempts: Sequence[Row], *, recorded_at: datetime) -> Row:
         cached_input_tokens=sum(r.cached_input_tokens for r in attempts),
         cost_nano_usd=cost,
         pricing=pricing,
+        baseline_cost_nano_usd=0 if cost else None,  # no whole answer left: all of it is a loss
         estimated=any(r.estimated for r in attempts),
         latency_ms=sum(r.latency_ms for r in attempts if r.kind == Kind.SETTLED),
         provider_response_id=None,

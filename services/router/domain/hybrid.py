@@ -7,8 +7,8 @@ hybrid earns its keep; if it does worse, complexity decides, and learning is on 
 a small share, so that newer outcomes can clear it.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from services.router.domain.candidates import Question, cost_order, fitting, with_fallbacks
 from services.router.domain.decision import Candidate, Confidence, Role
@@ -20,6 +20,7 @@ from services.router.domain.preference import (
     dice_of,
     explore,
     good_enough,
+    odds_of_drawing,
     order,
     why_lost,
 )
@@ -35,9 +36,23 @@ SURE = 0.12  # spread of the expected quality
 RATHER_SURE = 0.25
 
 
-def by_learning(question: Question, wish: Wish, fits: Sequence[Candidate] | None = None) -> Ranking:
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What learning would do, and what it might have done on such a request."""
+
+    ranking: Ranking
+    best: Candidate  # that it takes if it tries nobody
+    trials: Mapping[str, float]  # whom it may try, with which probability, by model
+
+
+def by_learning(question: Question, wish: Wish) -> Ranking:
     """Take the model of the best expected quality for its price; now and then, try another."""
-    fits = affordable(fits or fitting(question), wish)
+    learned = _learn(question, wish, fitting(question))
+    return replace(learned.ranking, odds=_mixed(learned.trials, {learned.best.model.name: 1.0}))
+
+
+def _learn(question: Question, wish: Wish, fits: Sequence[Candidate]) -> _Learned:
+    fits = affordable(fits, wish)
     ranked = order(question, fits, wish)
     best = ranked[0]
     tried = _tried(question, ranked, wish)
@@ -50,7 +65,7 @@ def by_learning(question: Question, wish: Wish, fits: Sequence[Candidate] | None
         why = f"{named(tried)} is tried to learn more; by what is known it would have been"
         why = f"{why} {named(best)}."
     rest = [c for c in ranked if c.model.name != chosen.model.name]
-    return Ranking(
+    ranking = Ranking(
         with_fallbacks([chosen], rest, question=question),
         trust(chosen),
         why,
@@ -59,12 +74,14 @@ def by_learning(question: Question, wish: Wish, fits: Sequence[Candidate] | None
         {"preset": wish.preset, "explored": tried is not None},
         "plain" if tried is None else "explored",
     )
+    return _Learned(ranking, best, _trials(question, ranked, wish))
 
 
 def by_hybrid(question: Question, wish: Wish) -> Ranking:
     """Take learning's choice where outcomes support it, else complexity's."""
     fits = fitting(question)
-    learned = by_learning(question, wish, fits)
+    learning = _learn(question, wish, fits)
+    learned = learning.ranking
     cautious = by_complexity(question, good_enough(affordable(fits, wish), wish))
     if wish.min_quality is not None:
         cautious = replace(cautious, lost=learned.lost)  # they know of the bar
@@ -98,6 +115,7 @@ def by_hybrid(question: Question, wish: Wish) -> Ranking:
             "gate": {**gate.explain(), "fallen_back": fallen},
         },
         role=role,
+        odds=_mixed(learning.trials, _untried(c, learning.best, control_share)),
     )
 
 
@@ -110,10 +128,15 @@ def trust(candidate: Candidate) -> Confidence:
     return "low"
 
 
+def _tries(question: Question, wish: Wish) -> bool:
+    """Say whether anybody may be tried on such a request."""
+    beliefs = question.beliefs
+    return wish.explorable and not beliefs.fallen_back and beliefs.weight >= TRIED_FROM
+
+
 def _tried(question: Question, ranked: Sequence[Candidate], wish: Wish) -> Candidate | None:
     """Return whom to try on this request, if anyone; first who promises most and is unknown."""
-    beliefs = question.beliefs
-    if not wish.explorable or beliefs.fallen_back or beliefs.weight < TRIED_FROM:
+    if not _tries(question, wish):
         return None
     if dice_of(question, "explore").random() >= EXPLORED_SHARE:
         return None
@@ -121,6 +144,30 @@ def _tried(question: Question, ranked: Sequence[Candidate], wish: Wish) -> Candi
         return ranked[0]
     drawn = explore(question, ranked, wish)
     return None if drawn is ranked[0] else drawn
+
+
+def _trials(question: Question, ranked: Sequence[Candidate], wish: Wish) -> Mapping[str, float]:
+    """Return whom `_tried` may return, with which probability, by model."""
+    best = ranked[0].model.name
+    if not _tries(question, wish):
+        return {}
+    if ranked[0].evidence < GATE_EVIDENCE:
+        return {best: EXPLORED_SHARE}
+    drawn = odds_of_drawing(question, ranked, wish)
+    return {name: EXPLORED_SHARE * odds for name, odds in drawn.items() if name != best}
+
+
+def _untried(c: Candidate, best: Candidate, control_share: float) -> Mapping[str, float]:
+    """Return whom hybrid takes where nobody is tried, with which probability, by model."""
+    if gate_of(c, best).verdict != "experimental":
+        return {c.model.name: 1.0}
+    return {c.model.name: control_share, best.model.name: 1 - control_share}
+
+
+def _mixed(trials: Mapping[str, float], untried: Mapping[str, float]) -> Mapping[str, float]:
+    left = 1 - sum(trials.values())
+    names = {**trials, **untried}
+    return {name: trials.get(name, 0.0) + left * untried.get(name, 0.0) for name in names}
 
 
 def _argument(ranked: Sequence[Candidate], wish: Wish) -> str:

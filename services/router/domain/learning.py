@@ -194,6 +194,15 @@ def believe(prior: Prior, evidence: Evidence) -> Belief:
     return Belief(mean, covariance, evidence.weight)
 
 
+def correction_of(kept: bytes) -> Floats | None:
+    """Read what a re-fit added to a θ₀; None for what it cannot have added."""
+    try:
+        found = np.frombuffer(kept, "<f8").astype(np.float64)
+    except ValueError:
+        return None
+    return found if fits(found) else None
+
+
 def fits(correction: Floats) -> bool:
     """Say whether a re-fit can have added this to a θ₀."""
     return (

@@ -36,6 +36,7 @@ class Ranking:
         extra: What the rule has to add to the explanation.
         role: Why this choice was made.
         plan: To check the first answer.
+        odds: With which each could have come first, by model; empty: the choice was certain.
     """
 
     candidates: tuple[Candidate, ...]
@@ -46,6 +47,7 @@ class Ranking:
     extra: Mapping[str, Any] = field(default_factory=dict)
     role: Role = "plain"
     plan: "Plan | None" = None
+    odds: Mapping[str, float] = field(default_factory=dict)
 
 
 def by_complexity(question: Question, fits: Sequence[Candidate] | None = None) -> Ranking:

@@ -41,10 +41,12 @@ class Ranked:
     name: str
     rank: Rank
     beliefs: Callable[[], Beliefs]
+    snapshot: str = ""  # of which these are the beliefs
 
     def decide(self, ask: Ask, catalog: Catalog) -> Decision:
         question = read(ask, catalog, self.beliefs())
-        return _decision(self.name, question, self.rank(question))
+        decision = _decision(self.name, question, self.rank(question))
+        return decision.adding(snapshot=self.snapshot) if self.snapshot else decision
 
 
 class Strategies:
@@ -67,9 +69,13 @@ class Strategies:
     def names(self) -> list[str]:
         return list(PARAMETERS)
 
-    def get(self, choice: StrategyChoice) -> Strategy:
+    def get(self, choice: StrategyChoice, frozen: Beliefs | None = None) -> Strategy:
         """
         Return the strategy of that name, with those parameters.
+
+        Args:
+            choice: As it was asked for.
+            frozen: What was learned at the choice's snapshot; None: it decides with what is now.
 
         Raises:
             NotFound: there is no such strategy.
@@ -83,7 +89,10 @@ class Strategies:
                 param="strategy",
             )
         _check_names(name, choice.parameters)
-        return Ranked(name, _rank(name, choice.parameters), self._beliefs)
+        rank = _rank(name, choice.parameters)
+        if frozen is None:
+            return Ranked(name, rank, self._beliefs)
+        return Ranked(name, rank, lambda: frozen, choice.snapshot)
 
     def decide_pinned(self, ask: Ask, *, embeddings: bool = False) -> Decision:
         """

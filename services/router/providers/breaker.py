@@ -9,6 +9,7 @@ the model rests as long as it asked for.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import structlog
 from purgatory.domain.model import CLOSED, OPENED, ClosedState, Context, OpenedState
@@ -18,6 +19,7 @@ from services.router.domain.provider_failure import (
     BREAKS,
     OUT_OF_RATE,
     PROVIDER_WIDE,
+    Kind,
     ProviderFailure,
 )
 from services.router.providers.metrics import BREAKER, OUT_OF_ROTATION
@@ -31,11 +33,25 @@ PROBE_S = 60.0  # a trial that never reports back does not block the next one fo
 log = structlog.get_logger()
 
 
+class Standing(NamedTuple):
+    """How a model stands with us, for people to read."""
+
+    state: Literal["closed", "open", "half_open"]
+    left_s: float = 0  # of its rest, while it is open
+    reason: Kind | None = None  # the failure that keeps it from being closed
+
+
+class _Rest(NamedTuple):
+    until: float
+    reason: Kind
+
+
 @dataclass(slots=True)
 class _State:
     context: Context
     probing_until: float = 0
     resting_until: float = 0
+    broken_by: Kind | None = None  # the last failure that counted
 
 
 @dataclass(slots=True)
@@ -53,13 +69,14 @@ class Breakers:
     rest_s: float = REST_S
     now: Callable[[], float] = time.monotonic
     _models: dict[str, _State] = field(default_factory=dict)
-    _providers: dict[str, float] = field(default_factory=dict)  # name: rests until
+    _providers: dict[str, _Rest] = field(default_factory=dict)
 
     def allows(self, model: Model) -> bool:
         """Return whether *model* may be called now. True for a trial is given to one call only."""
         now = self.now()
         state = self._state(model)
-        if now < self._providers.get(model.provider, 0) or now < state.resting_until:
+        provider = self._providers.get(model.provider)
+        if (provider and now < provider.until) or now < state.resting_until:
             return False
         try:
             state.context.handle_new_request()
@@ -77,6 +94,25 @@ class Breakers:
     def trusts(self, model: Model) -> bool:
         """Return whether *model* is in use as ever: neither left alone nor being tried out."""
         return bool(self._state(model).context.state == CLOSED)
+
+    def standing(self, model: Model) -> Standing:
+        """Say how *model* stands. Looking changes nothing: the trial is left to a call."""
+        now = self.now()
+        state, provider = self._state(model), self._providers.get(model.provider)
+        rests: list[tuple[float, Kind | None]] = [(state.resting_until - now, "rate_limited")]
+        if provider:
+            rests.append((provider.until - now, provider.reason))
+        if state.context.state == OPENED:
+            opened_at = state.context.opened_at or 0  # on time.time, as purgatory has it
+            rests.append((opened_at + self.rest_s - time.time(), state.broken_by))
+        left_s, reason = max(rests, key=lambda rest: rest[0])
+        if left_s > 0:
+            return Standing("open", left_s, reason)
+        if state.context.state != CLOSED:
+            return Standing("half_open", reason=state.broken_by)
+        if provider:
+            return Standing("half_open", reason=provider.reason)
+        return Standing("closed")
 
     def succeeded(self, model: Model) -> None:
         state = self._state(model)
@@ -101,6 +137,7 @@ class Breakers:
             state.resting_until = self.now() + min(asked, LONGEST_RATE_REST_S)
         if failure.kind in BREAKS:
             was = state.context.state
+            state.broken_by = failure.kind
             state.context.handle_exception(failure)
             if was != state.context.state:
                 log.warning("model_left_alone", model=model.name, kind=failure.kind)
@@ -113,7 +150,7 @@ class Breakers:
         self._after(model, self._state(model))
 
     def _rest_provider(self, model: Model, failure: ProviderFailure) -> None:
-        self._providers[model.provider] = self.now() + REFUSED_REST_S
+        self._providers[model.provider] = _Rest(self.now() + REFUSED_REST_S, failure.kind)
         OUT_OF_ROTATION.labels(model.provider).set(1)
         log.error(
             "provider_out_of_rotation",

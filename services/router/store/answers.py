@@ -71,8 +71,13 @@ class KeptAnswer:
 
 
 def key_of(ask: Ask) -> str | None:
-    """Return the key of *ask*; None if it must not be cached (experiments, streams) or cannot."""
-    if not ask.use_cache or ask.streamed or ask.experiment_id is not None:
+    """
+    Return the key of *ask*; None if it must not be cached (experiments, streams) or cannot.
+
+    Who decides with a snapshot compares strategies, as experiments do: a repeat compares nothing.
+    """
+    compared = ask.experiment_id is not None or bool(ask.strategy.snapshot)
+    if not ask.use_cache or ask.streamed or compared:
         return None
     request = {key: value for key, value in ask.body.items() if key not in _IRRELEVANT}
     policy = ask.model or [ask.strategy.name, dict(ask.strategy.parameters)]

@@ -19,6 +19,7 @@ from prometheus_client import Gauge
 from common.errors import Failure, Invalid
 from services.router.domain.catalog import Catalog, Model
 from services.router.store.catalog_text import parse_catalog, reprice
+from services.router.store.metrics import expect
 from services.router.store.price_list import FindPrice, list_price
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class CatalogFile:
         VALID.set(1)
         servable = self.current.servable()
         MODELS_ON.set(len(servable))
+        expect(self.current.models.values())
         off = {p.name: p.why_off for p in self.current.providers.values() if p.why_off}
         log.info("catalog in use", models_on=len(servable), providers_off=off)
         if not servable:

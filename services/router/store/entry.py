@@ -32,22 +32,25 @@ from services.router.domain.entries import (
 )
 from services.router.domain.provider_failure import BLAMED
 from services.router.domain.request import Ask, Usage
+from services.router.store.metrics import count_closed, count_settled
 
 MOST_SKEW = timedelta(days=1)  # between the edge's clock and ours: partitions exist around today
 UUID_VERSION = 7
+UNANSWERED: tuple[Outcome, ...] = ("failed", "truncated")
 
 Append = Callable[[Sequence[Row]], Awaitable[None]]
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Attempt:
     """One call to a provider, durably announced."""
 
     attempt_id: UUID
     candidate: Candidate
     opened: Row
+    on_settled: Callable[[Row, Model], None] | None = None  # called once, with who answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,15 @@ class Entry:
     settles what was sent and not settled as unknown, at its expected cost.
     """
 
-    def __init__(self, ask: Ask, *, append: Append, deadline_s: float) -> None:
+    def __init__(
+        self, ask: Ask, *, append: Append, deadline_s: float, baseline: Price | None = None
+    ) -> None:
         now = datetime.now(UTC)
         if ask.request_id.version != UUID_VERSION or abs(time_of(ask.request_id) - now) > MOST_SKEW:
             raise Invalid("request_id must be a UUIDv7 made just now", param="request_id")
         self._append = append
         self._ask = ask
+        self._baseline = baseline
         self._began = time.monotonic()
         self._deadline_at = now + timedelta(seconds=deadline_s)
         self._sent: dict[UUID, Attempt] = {}  # not settled yet
@@ -204,6 +210,9 @@ class Entry:
         )
         self._settled.append(row)
         self._waiting.append(row)
+        count_settled(model, used, cost)
+        if attempt.on_settled is not None:
+            attempt.on_settled(row, model)
 
     async def close(
         self,
@@ -214,7 +223,6 @@ class Entry:
         usage: Usage | None = None,
         provider: str | None = None,
         model: str | None = None,
-        baseline: Price | None = None,
         fallbacks: int | None = None,
         latency_ms: float | None = None,
         ttft_ms: float | None = None,
@@ -231,7 +239,6 @@ class Entry:
             usage: Only for a hit or a shared answer: the tokens of the answer that was given.
             provider: Of the answer; default: that of the attempt that answered, else of the last.
             model: Likewise.
-            baseline: Price of the model that savings are measured against.
             fallbacks: Default: how many other models failed before.
             latency_ms: Default: since the entry was made.
             ttft_ms: To the first token; None when not streamed.
@@ -247,7 +254,6 @@ class Entry:
             outcome,
             cache_hit=cache_hit,
             usage=usage,
-            baseline=baseline,
             fallbacks=fallbacks,
             latency_ms=latency_ms,
         )
@@ -280,6 +286,11 @@ class Entry:
             **self._shared,
         )
         await self._flush(closed_row)
+        count_closed(
+            cost_nano_usd=closed.cost_nano_usd,
+            baseline_nano_usd=closed.baseline_cost_nano_usd,
+            cache_hit=cache_hit,
+        )
         return closed
 
     def _sum_up(
@@ -288,7 +299,6 @@ class Entry:
         *,
         cache_hit: bool,
         usage: Usage | None,
-        baseline: Price | None,
         fallbacks: int | None,
         latency_ms: float | None,
     ) -> Closed:
@@ -300,13 +310,19 @@ class Entry:
             outcome=outcome,
             cost_nano_usd=cost,
             pricing=pricing,
-            baseline_cost_nano_usd=cost_of(served, baseline) if served else None,
+            baseline_cost_nano_usd=self._instead(outcome, served, cost),
             usage=_usage_of(self._settled) if self._settled else usage or Usage(0, 0),
             fallbacks=len(failed - {answer and answer.model}) if fallbacks is None else fallbacks,
             latency_ms=(time.monotonic() - self._began) * 1000
             if latency_ms is None
             else clean_ms(latency_ms) or 0,
         )
+
+    def _instead(self, outcome: Outcome, served: Usage | None, cost: int | None) -> int | None:
+        """Return what the baseline would have cost; None: there is nothing to compare."""
+        if outcome in UNANSWERED:  # what was paid for no whole answer is a loss
+            return 0 if cost and self._baseline else None
+        return cost_of(served, self._baseline) if served else None
 
     def _blamed(self, answer: Row | None) -> dict[str, list[str]]:
         """Name the models that failed by their own fault, for learning; not who answered then."""

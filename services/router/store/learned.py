@@ -24,7 +24,7 @@ from services.router.domain.beliefs import FAULTS, LENGTHS, NOTHING_LEARNED, VER
 from services.router.domain.catalog import Catalog, Tier
 from services.router.domain.complexity import TIERS, thresholds_of
 from services.router.domain.gate import Comparison
-from services.router.domain.learning import NO_EVIDENCE, Evidence, fits
+from services.router.domain.learning import NO_EVIDENCE, Evidence, correction_of
 from services.router.domain.refit import Refit
 from services.router.domain.vector import SIZE, Floats
 from services.router.store import learning_rows, recent, refits
@@ -162,6 +162,17 @@ class Learned:
         await Batch(conn, skips).apply(rows)
         skips.report()
 
+    async def known(self) -> Beliefs:
+        """
+        Return what is learned now; read it first if nobody has, as just after a start.
+
+        Raises:
+            Unavailable, TimedOut: Postgres is silent, and was never read.
+        """
+        if self.current is NOTHING_LEARNED:
+            await self.refresh()
+        return self.current
+
     async def refresh(self) -> None:
         """
         Read the sums again.
@@ -182,7 +193,7 @@ class Learned:
                 usual = await recent.usual_cost(conn)
                 self._recent_at = time.monotonic()
         evidence = {cell["name"]: Evidence.unpack(cell["state"]) for cell in cells}
-        corrections = {one["model"]: _correction(one["correction"]) for one in fitted}
+        corrections = {one["model"]: correction_of(one["correction"]) for one in fitted}
         sane = {model: found for model, found in evidence.items() if found is not None}
         usable = {model: found for model, found in corrections.items() if found is not None}
         self._refused = len(evidence) - len(sane) + len(corrections) - len(usable)
@@ -265,11 +276,3 @@ def _usual(tier: Tier) -> Floats:
     phi = np.zeros(SIZE)
     phi[0], phi[1] = 1.0, UNITS[tier]
     return phi
-
-
-def _correction(kept: bytes) -> Floats | None:
-    try:
-        found = np.frombuffer(kept, "<f8").astype(np.float64)
-    except ValueError:
-        return None
-    return found if fits(found) else None

@@ -24,6 +24,7 @@ from prometheus_client import Gauge, Histogram
 
 from common.errors import Failure, NotFound, Unavailable
 from common.postgres import Connection, Pool, connection
+from services.router.domain.catalog import Price
 from services.router.domain.entries import Row
 from services.router.domain.request import Ask
 from services.router.store import feedback_rows, ledger_table
@@ -129,18 +130,19 @@ class Ledger:
         if self._diverted_since is not None:
             await self._journal.check()
 
-    def request(self, ask: Ask, *, deadline_s: float) -> Entry:
+    def request(self, ask: Ask, *, deadline_s: float, baseline: Price | None = None) -> Entry:
         """
         Enter a request; use as a context manager.
 
         Args:
             ask: Its `request_id` is the key of everything recorded.
             deadline_s: By then every attempt is over, or the reaper settles it.
+            baseline: Price of the model that savings are measured against.
 
         Raises:
             Invalid: the request_id is no fresh UUIDv7.
         """
-        return Entry(ask, append=self.append, deadline_s=deadline_s)
+        return Entry(ask, append=self.append, deadline_s=deadline_s, baseline=baseline)
 
     async def append(self, rows: Sequence[Row]) -> None:
         """

@@ -23,6 +23,7 @@ MAX_PAGE_BYTES = 2 * 1024 * 1024  # below the size limit of a gRPC message
 NOTE_EVERY_S = 5.0
 
 # Texts sort otherwise than numbers: no output column may be called xact_id and be a text.
+# Times are cut to the millisecond, as everywhere: rounded up, the last of a day is of the next.
 # $1, $2, $3 are a position, $4 is how many rows at most; xid8 travels as text.
 ROWS_BEHIND = "router.ledger_behind($1::bigint, $2::text::xid8, $3::bigint, $4::bigint)"
 FINAL = """
@@ -33,7 +34,7 @@ FINAL = """
 _FIELDS = f"""
     epoch, xact_id::text AS xact_id_text, seq, {FINAL} AS final,
     kind, attempt_id::text AS attempt_id, revision, request_id::text AS request_id,
-    (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_at_ms,
+    floor(extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_at_ms,
     tenant, user_id, experiment_id, arm, strategy, confidence, provider, model, outcome,
     input_tokens, output_tokens, cached_input_tokens, cost_nano_usd, pricing,
     price_version, baseline_cost_nano_usd, latency_ms, time_to_first_token_ms, cache_hit,

@@ -113,6 +113,11 @@ async def _drop_if_read(conn: Connection, day: date, readers: set[str]) -> bool:
     try:
         async with conn.transaction():
             await conn.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+            # Two that both read first would each wait for the other to end.
+            if not await conn.fetchval(
+                "SELECT pg_try_advisory_xact_lock(hashtext('router.ledger'), hashtext('expiry'))"
+            ):
+                return False
             if not await _is_read(conn, name, readers):
                 return False  # without having held up a writer
             await conn.execute("LOCK TABLE ONLY router.ledger IN ACCESS EXCLUSIVE MODE")
@@ -120,7 +125,7 @@ async def _drop_if_read(conn: Connection, day: date, readers: set[str]) -> bool:
                 return False  # a row came in between
             await conn.execute(f"DROP TABLE {name}")
     except (asyncpg.LockNotAvailableError, asyncpg.UndefinedTableError):
-        return False  # the next round tries again; or another replica was faster
+        return False  # the next round tries again
     return True
 
 

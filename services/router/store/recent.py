@@ -31,7 +31,7 @@ async def usual_cost(conn: Connection) -> float | None:
         SELECT avg(baseline_cost_nano_usd)::double precision
           FROM (SELECT baseline_cost_nano_usd
                   FROM router.ledger
-                 WHERE kind = {Kind.CLOSED:d}
+                 WHERE kind = {Kind.CLOSED:d} AND baseline_cost_nano_usd > 0 -- 0: not asked
                  ORDER BY epoch DESC, xact_id DESC, seq DESC
                  LIMIT {SCORES_FROM}) AS newest
         """  # noqa: S608 - constants only

@@ -1,16 +1,21 @@
 """YAML whose every complaint names its line: mappings read field by field, problems collected."""
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
+from typing import Any
 
 import yaml
+from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from common.errors import Invalid
 
 MOST_SHOWN = 10
+MOST_LEVELS = 100  # libyaml composes by recursion in C, where depth without end ends the process
+_FAST_LOADER: Any = getattr(yaml, "CSafeLoader", None)  # a fifth of the time, where there is one
 
 
 @dataclass
@@ -173,7 +178,7 @@ def read_yaml(text: str, where: str, read: Callable[[Section], None], problems: 
         Invalid: it is no YAML; the message names the line.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = _compose(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise Invalid(f"{where}:{line}: {error.problem}", code="invalid_catalog") from error
@@ -184,6 +189,30 @@ def read_yaml(text: str, where: str, read: Callable[[Section], None], problems: 
     section = Section(root, "the file", problems)
     read(section)
     section.finish()
+
+
+def _compose(text: str) -> Node | None:
+    """
+    Compose the document with libyaml, where there is one that can read it.
+
+    What it refuses is asked of Python's own, which says better what is wrong, and in which line.
+
+    Raises:
+        RecursionError: it is nested too deep.
+    """
+    if _FAST_LOADER is not None:
+        with suppress(yaml.YAMLError):
+            _refuse_depth(text)
+            return yaml.compose(text, Loader=_FAST_LOADER)
+    return yaml.compose(text, Loader=yaml.SafeLoader)
+
+
+def _refuse_depth(text: str) -> None:
+    levels = 0
+    for event in yaml.parse(text, Loader=_FAST_LOADER):  # one after the other: no recursion
+        levels += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if levels > MOST_LEVELS:
+            raise RecursionError(f"more than {MOST_LEVELS} levels")
 
 
 def _is_null(node: Node) -> bool:

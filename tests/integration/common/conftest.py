@@ -10,6 +10,12 @@ from tests.integration.common.grpc_stack import Stack, settings_with
 
 
 @pytest.fixture
+def database(empty_database):
+    """Without any service's tables: what is tested here knows none."""
+    return empty_database
+
+
+@pytest.fixture
 def settings_for(database):
     def make(role="metrics", **other):
         return ServiceSettings(database_url=database.url(role), internal_token="token", **other)

@@ -161,10 +161,10 @@ async def test_a_silent_redis_costs_a_tenth_of_a_second_at_first_and_nothing_lat
         first = await timed(cache.get("key"))
         for _ in range(2):
             await cache.get("key")
-        later = await timed(*(cache.get("key") for _ in range(100)))
+        later = sum([await timed(cache.get("key")) for _ in range(20)])
 
-    assert 0.05 < first < 0.3
-    assert later < 0.1
+    assert 0.05 < first < 1.0
+    assert later < 1.0  # had each waited as the first did, it would be two seconds
     await cache.close()
 
 

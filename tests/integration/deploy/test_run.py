@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -175,7 +176,11 @@ def eventually(condition, *, within_s):
 
 
 def modules_of(family):
-    return {line[line.index("-m") + 1] for process in family if "-m" in (line := process.cmdline())}
+    lines = []
+    for process in family:
+        with suppress(psutil.NoSuchProcess):  # a connection's process may have ended meanwhile
+            lines.append(process.cmdline())
+    return {line[line.index("-m") + 1] for line in lines if "-m" in line}
 
 
 def still_there(family, *, within_s):

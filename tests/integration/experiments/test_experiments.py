@@ -6,7 +6,7 @@ import grpc
 import pytest
 from optimizer.experiments.v1 import experiments_pb2 as pb
 
-from services.experiments.__main__ import build
+from tests.followed_ledger import assert_it_waits_for_its_neighbours
 
 RUNNING = pb.Experiment.STATUS_RUNNING
 COMPLETED = pb.Experiment.STATUS_COMPLETED
@@ -30,8 +30,10 @@ async def code_of(call):
 
 async def test_what_is_made_can_be_found(experiments):
     arms = [
-        pb.Arm(name="control", strategy="fixed", parameters_json=b'{"model":"acme/small"}'),
-        pb.Arm(name="test", strategy="fixed", parameters_json=b'{"model":"acme/large"}'),
+        pb.Arm(
+            name="control", strategy="fixed", parameters_json=b'{"model":"acme/small"}', weight=1
+        ),
+        pb.Arm(name="test", strategy="fixed", parameters_json=b'{"model":"acme/large"}', weight=3),
     ]
 
     async with experiments() as it:
@@ -113,6 +115,9 @@ async def test_what_is_not_there_is_not_found(experiments):
                 it.stub.Analyze(pb.AnalyzeRequest(experiment_id=id_)),
                 it.stub.Complete(pb.CompleteRequest(id=id_)),
                 it.stub.Cancel(pb.CancelRequest(id=id_)),
+                it.stub.Promote(pb.PromoteRequest(id=id_)),
+                it.stub.Import(pb.ImportRequest(experiment_id=id_)),
+                it.stub.RevertPromotion(pb.RevertPromotionRequest(id=id_)),
             )
         ]
         codes = {await code_of(call) for call in calls}
@@ -168,19 +173,6 @@ async def test_of_many_who_end_it_at_once_one_succeeds(experiments):
     }
 
 
-async def test_what_is_not_served_yet_says_so(experiments):
-    async with experiments() as it:
-        calls = [
-            it.stub.Import(pb.ImportRequest()),
-            it.stub.Plan(pb.PlanRequest()),
-            it.stub.Promote(pb.PromoteRequest()),
-            it.stub.ListPromotions(pb.ListPromotionsRequest()),
-        ]
-        codes = {await code_of(call) for call in calls}
-
-    assert {grpc.StatusCode.UNIMPLEMENTED} == codes
-
-
 async def test_two_replicas_may_start_at_once(experiments):
     async with experiments() as one, experiments() as two:
         made = await create(one)
@@ -190,20 +182,9 @@ async def test_two_replicas_may_start_at_once(experiments):
 
 
 async def test_it_starts_before_its_neighbours_and_serves_once_they_are_there(
-    database, experiments
+    experiments, database
 ):
-    with database.paused():
-        service = await build(
-            experiments.settings(router_target="127.0.0.1:1", database_pool_min=0)
-        )
-        stop = asyncio.Event()
-        task = asyncio.create_task(service.run(stop))
-        await asyncio.sleep(0.3)
-        assert not service.started.is_set()
-
-    await asyncio.wait_for(service.started.wait(), 30)
-    stop.set()
-    await task
+    await assert_it_waits_for_its_neighbours(experiments, database)
 
 
 async def test_a_silent_database_is_said_before_the_caller_gives_up(database, experiments):

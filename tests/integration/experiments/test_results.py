@@ -1,38 +1,19 @@
 """Results derived from the ledger: each request once, in its arm, and in time to be read."""
 
 import asyncio
-import time
 
 import asyncpg
+import orjson
 import pytest
 from optimizer.experiments.v1 import experiments_pb2 as pb
 
-from services.experiments.__main__ import build
 from services.experiments.domain.assignment import assign
 from tests.followed_ledger import closed, corrected, garbage, killed, rated, voted
+from tests.integration.experiments.scene import analyze, answered, create, look
 
 USERS = [f"user{n}" for n in range(400)]
 CONTROLS = [user for user in USERS if assign(1, user, ("control", "test")) == "control"]
 TESTS = [user for user in USERS if assign(1, user, ("control", "test")) == "test"]
-
-
-def answered(user, **changes):
-    """A request of *user* in experiment 1, in the arm of the rule."""
-    arm = assign(1, user, ("control", "test"))
-    return closed(**({"experiment_id": 1, "arm": arm, "user_id": user} | changes))
-
-
-async def create(it, **changes):
-    arms = [
-        pb.Arm(name="control", strategy="complexity"),
-        pb.Arm(name="test", strategy="hybrid"),
-    ]
-    request = pb.CreateRequest(**({"name": "x", "arms": arms, "sample_size": 100} | changes))
-    return (await it.stub.Create(request)).experiment
-
-
-async def analyze(it):
-    return await it.stub.Analyze(pb.AnalyzeRequest(experiment_id=1), timeout=10)
 
 
 async def recorded(database):
@@ -52,7 +33,7 @@ async def recorded(database):
 async def test_without_results_there_are_zeros_and_no_means(experiments):
     async with experiments() as it:
         await create(it)
-        told = await analyze(it)
+        told = await look(it)
 
     assert [("control", 0, 0), ("test", 0, 0)] == [(a.name, a.count, a.users) for a in told.arms]
     assert not any(a.HasField("avg_cost_nano_usd") or a.HasField("avg_quality") for a in told.arms)
@@ -64,11 +45,11 @@ async def test_without_results_there_are_zeros_and_no_means(experiments):
 
 
 async def test_what_was_answered_is_in_it_at_once(experiments, ledger):
-    async with experiments() as it:
+    async with experiments(catch_up_s=4) as it:
         await create(it)
         for count in range(1, 6):
             ledger.add(answered("user0"))
-            told = await analyze(it)
+            told = await look(it)
             assert (count, 1) == (told.arms[1].count, told.arms[1].users)
 
 
@@ -126,23 +107,25 @@ async def test_garbage_is_passed_by(experiments, ledger):
         told = await analyze(it)
 
     assert 2 == sum(arm.count for arm in told.arms)
-    assert not told.stale
 
 
-async def test_only_what_was_answered_while_it_ran_is_recorded(experiments, ledger):
+async def test_what_comes_after_the_verdict_is_kept_and_changes_nothing(
+    experiments, ledger, database
+):
     async with experiments() as it:
         await create(it)
-        ledger.silent = True
-        before = int(time.time() * 1000)
-        ended = (await it.stub.Complete(pb.CompleteRequest(id=1))).experiment
-        ledger.add(
-            answered("user0", at_ms=before),  # read late, answered in time
-            answered("user0", at_ms=ended.completed_at_ms + 1),
-        )
-        ledger.silent = False
+        ledger.add(answered("user0"))  # answered before the end, so the verdict has it
+        early = await analyze(it)
+        await it.stub.Complete(pb.CompleteRequest(id=1), timeout=10)
+        ledger.add(answered("user0"), answered("user1"))
         told = await analyze(it)
+        rows = await recorded(database)
 
     assert 1 == sum(arm.count for arm in told.arms)
+    assert 3 == len(rows)
+    assert [False, True] == [
+        orjson.loads(one.report_json)["decision_ready"] for one in (early, told)
+    ]
 
 
 async def test_a_correction_changes_the_cost_once(experiments, ledger, database):
@@ -218,7 +201,7 @@ async def test_when_the_router_is_silent_what_is_known_is_told_as_stale(experime
         await analyze(it)
         ledger.silent = True
         ledger.add(answered("user0"))
-        stale = await analyze(it)
+        stale = await look(it)
         ledger.silent = False
         fresh = await analyze(it)
 
@@ -228,7 +211,7 @@ async def test_when_the_router_is_silent_what_is_known_is_told_as_stale(experime
 
 async def test_two_replicas_record_each_row_once(experiments, ledger, database):
     async with experiments() as one, experiments() as two:
-        await create(one)
+        await create(one, sample_size=10_000)
         for _ in range(10):
             ledger.add(*(answered(user) for user in USERS[:100]))
             counts = await asyncio.gather(analyze(one), analyze(two))
@@ -240,15 +223,16 @@ async def test_two_replicas_record_each_row_once(experiments, ledger, database):
 
 async def test_a_kill_in_the_middle_changes_no_figure(experiments, ledger, database):
     async with experiments() as it:
-        await create(it)
+        await create(it, sample_size=10_000)
     rows = [answered(user, cost=n) for n, user in enumerate(USERS * 5)]
     ledger.add(*rows, *(corrected(row.request_id, 3) for row in rows[::2]))
     for _ in range(6):
-        service = await build(experiments.settings())
+        service = await experiments.build()
         async with killed(service):
             await asyncio.sleep(0.03)
 
     async with experiments() as it:
+        assert await it.service.follower.catch_up(30)
         told = await analyze(it)
         costs = [row[3] for row in await recorded(database)]
 

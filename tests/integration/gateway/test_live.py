@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from common.redis_names import METRICS_LATEST, METRICS_LIVE
 from deploy.embedded.redis import Redis as RedisServer
+from scripts.live_clients import Client
 from tests.gateway_fakes import SNAPSHOT, Stack, a_stack
 
 PING = '{"action":"ping"}'
@@ -156,14 +157,7 @@ async def test_one_client_too_many_is_sent_away():
             await first.recv()
             with pytest.raises(ConnectionClosed) as closed:
                 await second.recv()
-        async with asyncio.timeout(5):  # its place is free again once the server has noticed
-            while True:
-                async with socket_of(stack) as third:
-                    try:
-                        await third.recv()
-                    except ConnectionClosed:
-                        continue
-                    break
+        await until_a_place_is_free(stack)  # once the server has noticed
 
     assert closed.value.rcvd.code == 1013
 
@@ -193,6 +187,29 @@ async def test_a_client_that_only_asks_and_never_reads_holds_nobody_up(stack):
     async with asyncio.timeout(5):  # the gateway is busy with others all the while
         assert (await stack.client.get("/livez")).status_code == 200
     writer.close()
+
+
+async def test_a_client_that_reads_nothing_loses_its_place(redis, redis_url, monkeypatch):
+    monkeypatch.setattr("services.gateway.__main__.WS_PING_S", 0.2)
+    await redis.set(METRICS_LATEST, b'{"large":"%b"}' % (b"x" * 500_000))
+    async with a_stack(redis_url=redis_url, live_clients=1) as stack:
+        stuck = Client(f"ws://{stack.gateway.address}/metrics/live", lambda _: None)
+        await stuck.connect(small=True)
+        stuck.stop_reading()
+
+        await until_a_place_is_free(stack)
+        stuck.close()
+
+
+async def until_a_place_is_free(stack: Stack) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            async with socket_of(stack) as socket:
+                try:
+                    await socket.recv()
+                except ConnectionClosed:
+                    continue
+                return
 
 
 async def test_a_stop_closes_live_sockets():

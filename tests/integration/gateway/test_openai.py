@@ -234,15 +234,15 @@ async def a_nervous_stack():
         yield running
 
 
-def answered_with(status: str) -> float:
-    labels = {"route": CHAT, "method": "POST", "status": status}
-    return REGISTRY.get_sample_value("optimizer_http_requests_total", labels) or 0
+def ended(outcome: str, **names: str) -> float:
+    labels = {"route": CHAT, "model": "none", "provider": "none", **names, "outcome": outcome}
+    return REGISTRY.get_sample_value("optimizer_requests_total", labels) or 0
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_client_that_hangs_up_cancels_the_call(stack, stream):
     never = asyncio.Event()
-    broken = answered_with("500")
+    broken = ended("server_error")
     stack.router.answer, stack.router.stream = never, (*GREETING[:2], never)
     reader, writer = await asyncio.open_connection(*stack.address)
     body = orjson.dumps({**HELLO, "stream": stream})
@@ -257,7 +257,7 @@ async def test_a_client_that_hangs_up_cancels_the_call(stack, stream):
         writer.close()
 
         await stack.router.cancelled.wait()
-    assert broken == answered_with("500")
+    assert broken == ended("server_error")
 
 
 async def test_a_router_that_went_away_is_a_clear_failure(own_stack):

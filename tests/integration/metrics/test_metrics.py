@@ -1,48 +1,26 @@
-"""Metrics against real servers: what the ledger says is what is told, once, whatever happens."""
+"""Metrics against real servers: what the ledger says is what is told, once."""
 
 import asyncio
 import time
+from collections import Counter
+from datetime import datetime
 
-import asyncpg
 import grpc
-import orjson
 import pytest
 from optimizer.metrics.v1 import metrics_pb2 as pb
-from redis.asyncio import Redis
 
-from common.redis_names import METRICS_LATEST, METRICS_LIVE
-from services.metrics.__main__ import build
-from tests.followed_ledger import closed, corrected, eventually, garbage, killed
-
-
-async def snapshot(it):
-    return orjson.loads((await it.stub.GetSnapshot(pb.GetSnapshotRequest(), timeout=10)).json)
-
-
-async def counted(it, requests):
-    """Wait until that many requests are counted; return the snapshot that says so."""
-
-    async def look():
-        shown = await snapshot(it)
-        return shown if shown["total_decisions"] >= requests else None
-
-    return await eventually(look)
-
-
-async def rollups(database):
-    conn = await asyncpg.connect(database.url("metrics"))
-    try:
-        return [
-            tuple(row)
-            for row in await conn.fetch(
-                "SELECT minute, strategy, provider, model, confidence, outcome, cache_hit,"
-                " requests, priced, compared, cost_nano_usd, compared_cost_nano_usd,"
-                " baseline_cost_nano_usd, input_tokens, output_tokens FROM metrics.rollups"
-                " ORDER BY minute, strategy, provider, model, confidence, outcome, cache_hit"
-            )
-        ]
-    finally:
-        await conn.close()
+from services.metrics.domain.durations import bucket_of
+from services.metrics.domain.grains import GRAINS_S
+from services.metrics.store.rollups import RollupStore
+from tests.followed_ledger import closed, corrected, eventually, garbage
+from tests.integration.metrics.asking import (
+    caught_up,
+    counted,
+    durations,
+    grains,
+    rollups,
+    snapshot,
+)
 
 
 async def test_without_traffic_there_are_zeros(metrics):
@@ -78,6 +56,23 @@ async def test_the_snapshot_says_what_the_ledger_says(metrics, ledger):
     } == shown["provider_usage"]
     assert 75.0 == shown["cost_savings"]["percent_saved"]
     assert {"high": 3, "medium": 0, "low": 2} == shown["confidence_distribution"]
+    lately = shown["last_minute"]
+    assert (0.4, 0.2) == (lately["error_rate"], lately["cache_hit_rate"])
+    told, since = (datetime.fromisoformat(at) for at in (shown["timestamp"], lately["since"]))
+    assert 60 <= (told - since).total_seconds() < 120
+    assert lately["requests_per_s"] == pytest.approx(5 / (told - since).total_seconds(), rel=1e-3)
+
+
+async def test_the_snapshot_names_the_experiments_that_take_requests(metrics, ledger):
+    ten_minutes_ago_ms = int((time.time() - 600) * 1000)
+    ledger.add(closed(experiment_id=3, arm="test", at_ms=ten_minutes_ago_ms), closed())
+    ledger.add(*(closed(experiment_id=id_, arm="test") for id_ in (11, 2, 11)))
+
+    async with metrics() as it:
+        shown = await counted(it, 5)
+
+    assert [2, 11] == shown["active_experiments"]
+    assert {"11/test", "2/test", "3/test"} == set(shown["arm_usage"])
 
 
 async def test_while_nothing_changes_the_bytes_are_equal(metrics, ledger):
@@ -91,37 +86,20 @@ async def test_while_nothing_changes_the_bytes_are_equal(metrics, ledger):
     assert one.json == two.json
 
 
-async def test_two_replicas_count_each_row_once(metrics, ledger, database):
-    async with metrics() as one, metrics() as two:
-        for _ in range(40):
-            ledger.add(*(closed() for _ in range(50)))
-            await asyncio.sleep(0)
-            one.service.wake.set()
-            two.service.wake.set()
-        await counted(one, 2000)
-        await counted(two, 2000)
+async def test_many_who_ask_at_once_cause_one_look(metrics, monkeypatch):
+    look, looks = RollupStore.period, []
 
-    assert 2000 == sum(row[7] for row in await rollups(database))
+    async def counted_look(store, *arguments, **others):
+        looks.append(arguments)
+        return await look(store, *arguments, **others)
 
-
-async def test_a_kill_in_the_middle_changes_no_figure(metrics, ledger, database):
-    ids = [ledger.add(closed(cost=n)) for n in range(3000)]
-    ledger.add(*(corrected(id_, 7) for id_ in ids[::3]))
-    for _ in range(6):  # each life ends a little later
-        service = await build(metrics.settings())
-        async with killed(service):
-            await asyncio.sleep(0.03)
-
+    monkeypatch.setattr(RollupStore, "period", counted_look)
     async with metrics() as it:
-        await eventually(lambda: caught_up(it))
-        figures = await rollups(database)
+        told = await asyncio.gather(
+            *(it.stub.GetSnapshot(pb.GetSnapshotRequest()) for _ in range(20))
+        )
 
-    assert 3000 == sum(row[7] for row in figures)
-    assert sum(range(3000)) + 7000 == sum(row[10] for row in figures)
-
-
-async def caught_up(it):
-    return await it.service.follower.catch_up(5)
+    assert (1, 1) == (len(looks), len({one.json for one in told}))
 
 
 async def test_corrections_land_where_their_requests_were_counted(metrics, ledger, database):
@@ -143,6 +121,32 @@ async def test_corrections_land_where_their_requests_were_counted(metrics, ledge
     assert 23 == tokens_in
 
 
+async def test_durations_are_counted_once_in_every_grain(metrics, ledger, database):
+    an_hour_ago_ms = int((time.time() - 3600) * 1000)
+    twice = closed(latency_ms=12.5, streamed=True, time_to_first_token_ms=3)
+    ledger.add(twice, twice, closed(latency_ms=12.6, at_ms=an_hour_ago_ms))
+    ledger.add(corrected(twice.request_id, 5, latency_ms=99))
+    ledger.add(closed(latency_ms=7, outcome="failed"), closed(latency_ms=float("nan")))
+
+    async with metrics() as it:
+        await caught_up(it)
+        ledger.add(twice)
+        await caught_up(it)
+        found = await durations(database)
+
+    slow, first, fast = (bucket_of(ms) for ms in (12.5, 3, 7))
+    assert slow == bucket_of(12.6)
+    assert found == {
+        (grain_s, *rest): count
+        for grain_s in GRAINS_S
+        for rest, count in {
+            ("ok", 1, slow): 2,
+            ("ok", 2, first): 1,
+            ("failed", 1, fast): 1,
+        }.items()
+    }
+
+
 async def test_what_turns_out_to_have_no_price_leaves_the_average(metrics, ledger):
     id_ = ledger.add(closed(cost=100))
     ledger.add(corrected(id_, -100, pricing="unpriced"))
@@ -153,6 +157,19 @@ async def test_what_turns_out_to_have_no_price_leaves_the_average(metrics, ledge
 
     assert {"count": 1, "avg_cost": None} == shown["provider_usage"]["acme"]
     assert 1 == shown["unpriced"]
+
+
+async def test_that_something_has_no_price_may_turn_out_much_later(metrics, ledger, database):
+    id_ = ledger.add(closed(cost=100))
+
+    async with metrics() as it:
+        await caught_up(it)
+        ledger.add(corrected(id_, -100, pricing="unpriced"))
+        await caught_up(it)
+        [row] = await rollups(database)
+
+    requests, priced, compared, cost, compared_cost, baseline, *_ = row[7:]
+    assert (1, 0, 0, 0, 0, 0) == (requests, priced, compared, cost, compared_cost, baseline)
 
 
 async def test_garbage_is_passed_by(metrics, ledger):
@@ -178,99 +195,25 @@ async def test_a_request_that_is_closed_twice_counts_once(metrics, ledger):
     assert 2 == shown["total_decisions"]
 
 
-async def test_while_the_router_is_away_what_is_known_is_told(metrics, ledger):
-    ledger.add(closed())
-
-    async with metrics() as it:
-        await counted(it, 1)
-        ledger.silent = True
-        ledger.add(closed())
-        assert 1 == (await snapshot(it))["total_decisions"]
-
-        ledger.silent = False
-        await counted(it, 2)
-
-
-async def test_a_snapshot_is_left_in_redis_and_published(metrics, ledger, redis_url):
-    redis = Redis.from_url(redis_url)
-    await redis.delete(METRICS_LATEST)
-    async with redis.pubsub() as pubsub, metrics(redis_url=redis_url) as it:
-        await pubsub.subscribe(METRICS_LIVE)
-        await pubsub.get_message(timeout=5)
-        ledger.add(closed())
-        it.service.wake.set()
-        message = await eventually(
-            lambda: pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
-        )
-        kept = await redis.get(METRICS_LATEST)
-        told = await it.stub.GetSnapshot(pb.GetSnapshotRequest())
-        lifetime_s = await redis.ttl(METRICS_LATEST)
-    await redis.aclose()
-
-    assert 1 == orjson.loads(message["data"])["total_decisions"]
-    assert message["data"] == kept == told.json
-    assert 0 < lifetime_s <= 30
-
-
-async def test_a_burst_is_pushed_once_an_interval(metrics, ledger, redis_url):
-    redis = Redis.from_url(redis_url)
-    async with redis.pubsub() as pubsub, metrics(redis_url=redis_url, live_interval_s=5) as it:
-        await pubsub.subscribe(METRICS_LIVE)
-        await pubsub.get_message(timeout=5)
-        for n in range(1, 6):
-            ledger.add(closed())
-            it.service.wake.set()
-            await counted(it, n)
-        pushed = 0
-        while await pubsub.get_message(ignore_subscribe_messages=True, timeout=0.2):
-            pushed += 1
-    await redis.aclose()
-
-    assert 1 == pushed
-
-
-async def test_without_redis_the_answer_comes_from_postgres(metrics, ledger):
-    ledger.add(closed())
-
-    async with metrics(redis_url="redis://127.0.0.1:1/0") as it:
-        shown = await counted(it, 1)
-
-    assert 1 == shown["total_decisions"]
-
-
-async def test_a_silent_database_is_said_and_waited_out(metrics, ledger, database):
-    async with metrics(database_acquire_timeout_s=0.5, database_statement_timeout_s=0.5) as it:
-        ledger.add(closed())
-        await counted(it, 1)
-        with database.paused():
-            with pytest.raises(grpc.aio.AioRpcError) as failed:
-                await it.stub.GetSnapshot(pb.GetSnapshotRequest(), timeout=5)
-            ledger.add(closed())
-        await counted(it, 2)
-
-    assert failed.value.code() in (
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-    )
-
-
 async def test_history_has_a_step_for_every_minute_and_stats_the_sum(metrics, ledger):
     now_ms = int(time.time() * 1000)
     ledger.add(closed(cost=5, baseline=7, at_ms=now_ms - 120_000), closed(cost=None))
     ledger.add(closed(cost=0, outcome="failed"), closed(outcome="cancelled", cost=1, baseline=None))
+    ledger.add(closed(cost=0, baseline=9, cache_hit=True, pricing="cached"))
 
     async with metrics() as it:
-        await counted(it, 4)
+        await counted(it, 5)
         history = await it.stub.GetHistory(pb.GetHistoryRequest(window_s=600, step_s=60))
         stats = await it.stub.GetStats(pb.GetStatsRequest())
 
     assert 10 == len(history.steps)
-    assert 4 == sum(step.requests for step in history.steps) == stats.totals.requests
+    assert 5 == sum(step.requests for step in history.steps) == stats.totals.requests
     assert (1, 1) == (stats.totals.failures, stats.totals.unpriced)
-    assert (6, 5, 7) == (
+    assert (6, 5, 7, 9) == (
         stats.totals.cost_nano_usd,
         stats.totals.compared_cost_nano_usd,
         stats.totals.baseline_cost_nano_usd,
+        stats.totals.cache_saved_nano_usd,
     )
 
 
@@ -282,37 +225,15 @@ async def test_a_window_that_makes_no_sense_is_refused(metrics):
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
 
 
-async def test_it_starts_before_its_neighbours_and_serves_once_they_are_there(database, metrics):
-    with database.paused():
-        service = await build(metrics.settings(router_target="127.0.0.1:1", database_pool_min=0))
-        stop = asyncio.Event()
-        task = asyncio.create_task(service.run(stop))
-        await asyncio.sleep(0.3)
-        assert not service.started.is_set()
-
-    await asyncio.wait_for(service.started.wait(), 30)
-    stop.set()
-    await task
-
-
-async def test_old_rollups_are_forgotten(metrics, ledger, database):
-    long_ago_ms = int((time.time() - 500 * 86_400) * 1000)
-    ledger.add(closed(at_ms=long_ago_ms), closed())
+async def test_minutes_are_forgotten_first_and_at_last_the_rest(metrics, ledger, database):
+    for days in (500, 100, 0):
+        ledger.add(closed(at_ms=int((time.time() - days * 86_400) * 1000)))
 
     async with metrics() as it:
         await eventually(lambda: caught_up(it))
         await it.service.retention.forget()
-        left = await rollups(database)
+        left = Counter(grain_s for grain_s, *_ in await grains(database))
+        stats = await it.stub.GetStats(pb.GetStatsRequest())
 
-    assert 1 == len(left)
-
-
-async def test_it_applies_thousands_of_rows_a_second(metrics, ledger):
-    ledger.add(*(closed(strategy=f"s{n % 7}", model=f"acme/m{n % 50}") for n in range(20_000)))
-
-    async with metrics() as it:
-        started = time.perf_counter()
-        await counted(it, 20_000)
-        rows_per_s = 20_000 / (time.perf_counter() - started)
-
-    assert rows_per_s > 2_000  # 7,000 to 11,000 on two idle cores; the tests share theirs
+    assert {60: 1, 900: 1, 3600: 2, 21_600: 2} == left
+    assert 2 == stats.totals.requests

@@ -83,7 +83,7 @@ def a_learner(pool, catalog=CATALOG, **settings):
 
 async def taught(*learners):
     """Have all that was recorded learned, by whoever comes first, and believed by all."""
-    assert all(await asyncio.gather(*(one.follower.catch_up(5) for one in learners)))
+    assert all(await asyncio.gather(*(one.follower.catch_up(60) for one in learners)))
     for one in learners:
         await one.refresh()
 

@@ -143,10 +143,10 @@ async def test_nothing_changes_a_row(ledger, pool, statement):
 
 
 async def test_a_request_leaves_opened_settled_closed(ledger, pool):
-    async with ledger.request(an_ask(), deadline_s=60) as entry:
+    async with ledger.request(an_ask(), deadline_s=60, baseline=LARGE.price) as entry:
         attempt = await entry.open(DECISION.chosen, DECISION)
         entry.settle(attempt, outcome="ok", usage=Usage(1000, 500), response_id="r1", latency_ms=12)
-        closed = await entry.close(decision=DECISION, baseline=LARGE.price)
+        closed = await entry.close(decision=DECISION)
 
     rows = await Follower(pool).catch_up()
     assert [Kind.OPENED, Kind.SETTLED, Kind.CLOSED] == [r.kind for r in rows]
@@ -192,11 +192,20 @@ async def test_one_unpriced_attempt_makes_the_request_unpriced(ledger):
     assert (None, "unpriced") == (closed.cost_nano_usd, closed.pricing)
 
 
+@pytest.mark.parametrize("outcome", ["failed", "truncated"])
+async def test_what_was_paid_for_no_answer_is_a_loss(ledger, pool, outcome):
+    async with ledger.request(an_ask(), deadline_s=60, baseline=LARGE.price) as entry:
+        attempt = await entry.open(DECISION.chosen, DECISION)
+        entry.settle(attempt, outcome="unknown", usage=Usage(1000, 0))
+        closed = await entry.close(outcome=outcome, decision=DECISION)
+
+    assert (1_000_000, 0) == (closed.cost_nano_usd, closed.baseline_cost_nano_usd)
+
+
 async def test_a_hit_costs_nothing_and_saves_what_the_baseline_would_have_cost(ledger):
-    async with ledger.request(an_ask(), deadline_s=60) as entry:
-        closed = await entry.close(
-            cache_hit=True, usage=Usage(1000, 0), baseline=Price(2_000_000_000, 0, 0, 1)
-        )
+    price = Price(2_000_000_000, 0, 0, 1)
+    async with ledger.request(an_ask(), deadline_s=60, baseline=price) as entry:
+        closed = await entry.close(cache_hit=True, usage=Usage(1000, 0))
 
     assert (0, "cached", 2_000_000) == (
         closed.cost_nano_usd,

@@ -102,6 +102,7 @@ async def test_killed_routers_and_cut_connections_lose_nothing_that_was_acknowle
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
+        await asyncio.wait_for(writer.stdout.readline(), 30)  # it is ready: now it writes
         reading = asyncio.create_task(_acknowledged(writer.stdout))
         await asyncio.sleep(ALIVE_S * (1 + chance.random()))
         if seed % 3 == 1:

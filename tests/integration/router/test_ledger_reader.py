@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -35,6 +35,15 @@ async def test_pages_follow_each_other_without_gap_or_repetition(pool):
 
     assert [10, 10, 5, 0] == pages
     assert keys(rows) == follower.seen
+
+
+async def test_the_last_moment_of_a_day_is_of_that_day(pool):
+    midnight = datetime(2026, 2, 1, tzinfo=UTC)
+    await add(pool, a_row(recorded_at=midnight - timedelta(microseconds=1)))
+
+    [row] = await Follower(pool).pull()
+
+    assert midnight.timestamp() * 1000 - 1 == row.recorded_at_ms
 
 
 async def test_transaction_ids_are_ordered_as_numbers(pool):

@@ -30,6 +30,7 @@ LARGE = a_model("acme/large")
 SMALL = a_model("acme/small")
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
 QUICK = Timeouts(connect_s=1, first_token_s=0.2, idle_s=0.2, total_s=5)
+PATIENT = Timeouts()  # a busy machine is no silent provider
 
 ANTHROPIC_ANSWER = {
     "id": "r-1",
@@ -70,13 +71,13 @@ async def provider():
         yield provider
 
 
-def a_client(provider, wire="openai", *, timeouts=QUICK, key="secret"):
+def a_client(provider, wire="openai", *, timeouts=PATIENT, key="secret"):
     acme = a_provider("acme", wire=wire, base_url=provider.url + "/v1", timeouts=timeouts)
     catalog = a_catalog(LARGE, SMALL, providers={"acme": acme})
     return ProviderClient(lambda: catalog, key_of=lambda _: key)
 
 
-async def complete(client, body=CHAT, *, within_s=5.0):
+async def complete(client, body=CHAT, *, within_s=60.0):
     call = client.prepare(LARGE, body, streamed=False)
     try:
         return await client.complete(call, new_id(), deadline=time.monotonic() + within_s)
@@ -84,7 +85,7 @@ async def complete(client, body=CHAT, *, within_s=5.0):
         await client.close()
 
 
-async def stream(client, body=CHAT, *, within_s=5.0):
+async def stream(client, body=CHAT, *, within_s=60.0):
     """Return (the chunks, the facts, the tail)."""
     call = client.prepare(LARGE, body, streamed=True)
     end = time.monotonic() + within_s
@@ -202,7 +203,7 @@ async def test_a_stream_is_complete_without_its_last_word(provider):
 async def test_what_comes_after_the_finish_cannot_spoil_it(provider, end):
     provider.plays(begins(*pieces(), then=end))
 
-    chunks, facts, tail = await stream(a_client(provider))
+    chunks, facts, tail = await stream(a_client(provider, timeouts=QUICK))
 
     assert (text_of(chunks), facts.usage, len(tail)) == ("ab", Usage(7, 3), 1)
 
@@ -292,8 +293,9 @@ async def test_a_plain_call_takes_no_longer_than_provider_and_caller_allow(
 async def test_a_stream_fails_in_a_known_way(provider, script, kind):
     provider.plays(script)
 
+    timeouts = QUICK if kind == "timed_out" else PATIENT
     with pytest.raises(ProviderFailure) as caught:
-        await stream(a_client(provider))
+        await stream(a_client(provider, timeouts=timeouts))
 
     assert caught.value.kind == kind
     assert len(provider.received) == 1

@@ -1,6 +1,8 @@
 """The router as a whole: what it answers, what it refuses, and what it writes down."""
 
 import asyncio
+import time
+from contextlib import suppress
 
 import grpc
 import orjson
@@ -9,6 +11,7 @@ from optimizer.router.v1 import router_pb2, router_pb2_grpc
 
 from common.errors import AllFailed, Failure, Invalid, NotFound, TimedOut, Unavailable
 from common.grpc_client import call
+from services.router.providers.breaker import FAILURES_TO_OPEN
 from tests.integration.router.router_stack import (
     CATALOG,
     CLOSED,
@@ -56,6 +59,14 @@ async def test_an_answer_is_in_the_ledger_as_it_is_on_the_bill(router):
     assert outcome.baseline_cost_nano_usd > outcome.cost_nano_usd
     assert "4" in text_of(response)
     assert "complexity" in orjson.loads(closed.details_json)
+
+
+async def test_what_we_ask_for_ourselves_is_a_loss(router):
+    ask = an_ask("What is 2+2?", internal=True)
+
+    outcome = (await router.complete(ask=ask)).outcome
+
+    assert 0 == outcome.baseline_cost_nano_usd < outcome.cost_nano_usd
 
 
 BAD = "invalid_request"
@@ -171,6 +182,36 @@ async def test_models_and_providers_are_listed_with_why_they_are_off(router):
     )
     away = next(p for p in providers.providers if p.name == "away")
     assert (False, "NEVER_SET_KEY is not set", 1) == (away.enabled, away.why_off, away.models)
+
+
+async def test_whom_a_replica_leaves_alone_it_tells_and_the_other_knows_nothing_of(
+    router, sandbox, database, tmp_path
+):
+    for _ in range(FAILURES_TO_OPEN):
+        with suppress(Failure):
+            await router.complete("hi [[fault:status=503,models=small]]", model="acme/small")
+
+    folder = tmp_path / "other"
+    folder.mkdir()
+    async with a_router(sandbox, database, folder) as other:
+        told = [await standings(one) for one in (router, other)]
+
+    (ours, name), (theirs, other_name) = told
+    small = ours.pop("acme/small")
+    assert (router_pb2.Breaker.STATE_OPEN, "overloaded") == (small.state, small.reason)
+    assert 0 < small.open_until_ms - time.time() * 1000 <= 15_000
+    assert {"acme/large", "acme/embed", "gem/embed"} == set(ours)  # none of who is off
+    closed = [*ours.values(), *theirs.values()]
+    assert {(router_pb2.Breaker.STATE_CLOSED, "", False)} == {
+        (one.state, one.reason, one.HasField("open_until_ms")) for one in closed
+    }
+    assert 2 == len({name, other_name} - {""})
+
+
+async def standings(router):
+    request = router_pb2.ListProvidersRequest()
+    listed = await call(router.stub.ListProviders, request, timeout_s=5)
+    return {one.model: one for p in listed.providers for one in p.breakers}, listed.replica
 
 
 async def test_a_stranger_is_refused(router):

@@ -1,6 +1,6 @@
 """Who sees which variable: the edge no provider secret, the router no client secret."""
 
-from deploy.embedded.environment import of_service, read
+from deploy.embedded.environment import OWN_PREFIXES, of_service, read
 
 USER = {
     "PATH": "/bin",
@@ -12,6 +12,7 @@ USER = {
     "POSTGRES_ROUTER_PASSWORD": "of the containers",
     "ROUTER_LOG_LEVEL": "",
     "LD_PRELOAD": "evil.so",
+    "OTEL_EXPORTER_OTLP_HEADERS": "a collector's secret",
 }
 
 
@@ -36,6 +37,12 @@ def test_the_router_sees_provider_keys_and_no_client_key():
     assert {"GATEWAY_ADMIN_KEY", "METRICS_LIVE_INTERVAL_S", "POSTGRES_ROUTER_PASSWORD"}.isdisjoint(
         seen
     )
+
+
+def test_every_service_but_the_sandbox_knows_the_collector():
+    knowing = {one for one in OWN_PREFIXES if "OTEL_EXPORTER_OTLP_HEADERS" in seen_by(one)}
+
+    assert set(OWN_PREFIXES) - {"sandbox"} == knowing
 
 
 def test_every_service_finds_its_programs_and_its_language():

@@ -8,7 +8,7 @@ from scripts.env_example import ROOT
 
 VERBS = {
     *("run", "setup", "fmt", "check", "test", "test-integration", "e2e", "proto", "env", "up"),
-    *("down", "logs", "psql", "demo", "bench", "release"),
+    *("down", "logs", "psql", "demo", "bench", "release", "dashboard", "screenshots"),
 }
 
 

@@ -41,3 +41,21 @@ def test_of_three_arms_each_gets_its_third():
         counts[assign(1, f"user{n}", (0, 1, 2))] += 1
 
     assert all(850 <= count <= 1150 for count in counts)
+
+
+def test_equal_weights_are_no_weights():
+    users = [f"user{n}" for n in range(100)]
+
+    assert [assign(1, user, ARMS) for user in users] == [
+        assign(1, user, ARMS, [2.0, 2.0]) for user in users
+    ]
+
+
+def test_unequal_weights_give_their_shares():
+    arms = [assign(3, f"user{n}", "abc", [6, 3, 1]) for n in range(5_000)]
+
+    assert [0.6, 0.3, 0.1] == pytest.approx([arms.count(a) / 5_000 for a in "abc"], abs=0.02)
+
+
+def test_the_last_arm_takes_what_rounding_leaves():
+    assert "b" == assign(1, "user0", "ab", [1e-300, 1.0])

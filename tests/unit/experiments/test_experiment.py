@@ -79,8 +79,8 @@ def test_while_it_runs_the_user_decides_and_afterwards_everyone_gets_the_control
     running = Experiment(1, PLAN, "running", NOW, None)
     ended = replace(running, status="completed", completed_at=NOW)
 
-    assert "hybrid" == running.arm_of("user123").strategy
-    assert "complexity" == ended.arm_of("user123").strategy
+    assert (PLAN.arms[1], True) == running.arm_of("user123")
+    assert (PLAN.arms[0], False) == ended.arm_of("user123")
 
 
 @pytest.mark.parametrize("user_id", ["", "x" * 1001, "a\x00b"])

@@ -28,6 +28,28 @@ def test_steps_without_requests_are_zeros():
     assert [Totals(NOW.replace(minute=33, second=0)), busy] == two.fill([busy])
 
 
+@pytest.mark.parametrize(
+    ("step_s", "grain_s"),
+    [
+        (60, 60),
+        (900, 900),
+        (1800, 900),
+        (5400, 900),
+        (7200, 3600),
+        (21_600, 21_600),
+        (86_400, 21_600),
+    ],
+)
+def test_steps_are_made_of_the_longest_grain_that_fits(step_s, grain_s):
+    assert grain_s == window(NOW, window_s=3600, step_s=step_s).grain_s
+
+
+def test_a_month_by_the_hour_is_not_too_much():
+    month = window(NOW, window_s=30 * 86_400, step_s=3600)
+
+    assert (720, NOW.replace(hour=13, minute=0, second=0)) == (month.count, month.end)
+
+
 def test_a_window_that_is_no_multiple_is_rounded_up():
     assert 2 == window(NOW, window_s=61, step_s=60).count
 
@@ -43,6 +65,7 @@ def test_a_window_that_is_no_multiple_is_rounded_up():
         (3600, 90, "step"),
         (3600, 86_460, "step"),
         (30 * 86_400, 60, "step"),
+        (751 * 60, 60, "step"),
     ],
 )
 def test_what_no_chart_can_show_is_refused(window_s, step_s, param):

@@ -1,30 +1,41 @@
 """Folding requests by the minute: three populations, and corrections where they belong."""
 
 from dataclasses import astuple, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.metrics.domain.grains import GRAINS_S, MINUTE_S, start_of
 from services.metrics.domain.rollup import (
     Correction,
     Key,
+    Labels,
     Place,
     Request,
     Sums,
     Tokens,
+    by_grain,
     correct,
     fold,
     minute_of,
 )
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-KEY = Key(NOON, "hybrid", "acme", "acme/small", "high", "ok", cache_hit=False)
+LABELS = Labels("hybrid", "acme", "acme/small", "admin", "3/test", "high", "ok", cache_hit=False)
+KEY = Key(NOON, LABELS)
 REQUEST = Request(UUID(int=1), Place(KEY, 100, 900), Tokens(10, 5, 2))
 
 money = st.none() | st.integers(0, 999)
-keys = st.sampled_from([KEY, replace(KEY, strategy="best"), replace(KEY, cache_hit=True)])
+keys = st.sampled_from(
+    [
+        KEY,
+        Key(NOON + timedelta(minutes=59), LABELS),
+        Key(NOON, LABELS._replace(strategy="best")),
+        Key(NOON, LABELS._replace(cache_hit=True)),
+    ]
+)
 requests = st.builds(
     Request,
     request_id=st.uuids(),
@@ -96,6 +107,16 @@ def test_two_batches_add_up_to_one(batch, cut):
     for key, sums in total.items():
         added = [sum(v) for v in zip(*(astuple(p[key]) for p in parts if key in p), strict=True)]
         assert list(astuple(sums)) == added
+
+
+@given(st.lists(requests, max_size=20))
+def test_every_grain_holds_what_the_minutes_hold(batch):
+    totals = {grain_s: {} for grain_s in GRAINS_S}
+    for slot, sums in by_grain(fold(batch)).items():
+        assert slot.start == start_of(slot.start, slot.grain_s)
+        totals[slot.grain_s].setdefault(slot.labels, Sums()).__iadd__(sums)
+
+    assert all(total == totals[MINUTE_S] for total in totals.values())
 
 
 def test_a_correction_moves_money_and_tokens_but_counts_nobody_twice():

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.metrics.domain.snapshot import Group, snapshot
+from services.metrics.domain.durations import Percentiles
+from services.metrics.domain.snapshot import Group, Spent, snapshot
 
 GROUP = Group(
     strategy="hybrid",
@@ -20,6 +21,10 @@ GROUP = Group(
     averaged_cost_nano_usd=400_000,
     compared_cost_nano_usd=400_000,
     baseline_cost_nano_usd=1_600_000,
+    model="acme/small",
+    arm="3/test",
+    failures=1,
+    fell_back=2,
 )
 UNPRICED = replace(
     GROUP,
@@ -61,13 +66,46 @@ def test_it_has_the_shape_of_the_contract():
             "cache_saved": 0.0,
             "period_days": 7,
         },
+        "latency_ms": {"p50": 10.0, "p95": 20.0, "p99": 30.0},
+        "time_to_first_token_ms": {"p50": None, "p95": None, "p99": None},
+        "error_rate": 0.25,
+        "fallback_rate": 0.5,
+        "top_models": [{"model": "acme/small", "count": 4, "cost": 0.0004, "share": 1.0}],
+        "arm_usage": {"3/test": {"count": 4, "avg_cost": 0.0001, "saved": None}},
+        "spent": {"today": 0.000001, "this_month": 0.000002},
         "total_cost": 0.0004,
         "unpriced": 0,
         "cache_hits": 0,
         "period_days": 7,
     }
 
-    assert expected == snapshot([GROUP])
+    assert expected == snapshot(
+        [GROUP], latency=Percentiles(10.0, 20.0, 30.0), spent=Spent(1000, 2000)
+    )
+
+
+def test_rates_and_top_models():
+    nobody = replace(GROUP, model="", provider="", priced=0, failures=4)
+    many = [replace(GROUP, model=f"acme/{n:02}", requests=5) for n in range(12)]
+
+    told = snapshot([GROUP, replace(GROUP, fell_back=0), nobody, UNPRICED, *many])
+
+    assert 10 == len(told["top_models"])
+    assert "acme/small" == told["top_models"][0]["model"]  # 4 + 4 + 3
+    assert ["acme/00", "acme/01"] == [one["model"] for one in told["top_models"][1:3]]
+    assert 26 / 65 == told["fallback_rate"]
+    assert snapshot([])["fallback_rate"] is None
+    assert snapshot([UNPRICED])["top_models"][0]["cost"] is None
+
+
+def test_an_arm_saved_what_its_own_control_would_have_cost_more():
+    control = replace(GROUP, arm="3/control", requests=3, averaged=2, cost_nano_usd=600_000)
+    other = replace(control, arm="4/control", cost_nano_usd=9_000_000)
+
+    told = snapshot([GROUP, control, other, replace(UNPRICED, arm="4/test")])["arm_usage"]
+
+    assert 4 * 0.0003 - 0.0004 == pytest.approx(told["3/test"]["saved"])
+    assert {None} == {told[arm]["saved"] for arm in ("3/control", "4/control", "4/test")}
 
 
 def test_the_unpriced_count_but_enter_no_average():

@@ -139,7 +139,7 @@ def changed(old, new):
         (changed("cheapest", "cheap"), 28, "did you mean cheapest"),
         (changed("baseline_model: acme/large", "baseline_model: acme"), 28, "acme/large"),
         (changed("routing:", "router:"), 28, "did you mean routing"),
-        ("a: " + "[" * 2_000, 1, ""),
+        ("a: " + "[" * 100_000, 1, ""),
         ("a: &x [*x]\n", 1, ""),
         ("\x00", 1, ""),
     ],

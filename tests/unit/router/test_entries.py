@@ -103,6 +103,13 @@ def test_an_abandoned_request_is_closed_with_what_is_known_and_what_is_guessed()
     )
 
 
+@pytest.mark.parametrize(("cost", "baseline"), [(5, 0), (0, None), (None, None)])
+def test_what_an_abandoned_request_cost_is_a_loss(cost, baseline):
+    [_, closed] = finish([an_opened(cost_nano_usd=cost)], recorded_at=NOW)
+
+    assert (cost, baseline) == (closed.cost_nano_usd, closed.baseline_cost_nano_usd)
+
+
 def test_a_finished_request_stays_as_it_is():
     opened = an_opened()
     known = settled(attempt_id=opened.attempt_id)

@@ -126,3 +126,41 @@ def test_what_is_not_the_models_fault_does_not_count(monkeypatch, kind):
         breakers.failed(LARGE, ProviderFailure(kind, "x"))
 
     assert breakers.allows(LARGE)
+
+
+def test_how_a_model_stands_is_told_and_looking_changes_nothing(monkeypatch):
+    breakers, clock = some_breakers(monkeypatch)
+
+    told = [breakers.standing(LARGE)]
+    breakers.failed(LARGE, ProviderFailure("reset", "x"))
+    breakers.failed(LARGE, DOWN)
+    clock.now += 5
+    told.append(breakers.standing(LARGE))
+    clock.now += 15.1
+    told += [breakers.standing(LARGE), breakers.standing(LARGE)]
+    trial = breakers.allows(LARGE)
+    told.append(breakers.standing(LARGE))
+    breakers.succeeded(LARGE)
+
+    resting, *rested = told[1:]
+    assert ("closed", 0, None) == told[0] == breakers.standing(LARGE)
+    assert ("open", 15, "overloaded") == resting
+    assert [("half_open", 0, "overloaded")] * 3 == rested
+    assert trial
+
+
+def test_the_longest_rest_is_told_with_its_reason(monkeypatch):
+    breakers, clock = some_breakers(monkeypatch)
+
+    breakers.failed(LARGE, ProviderFailure("rate_limited", "x", retry_after_s=50))
+    breakers.failed(LARGE, DOWN)
+    breakers.failed(LARGE, DOWN)
+    limited = breakers.standing(LARGE)
+    breakers.failed(SMALL, ProviderFailure("unauthorized", "no"))
+    refused = [breakers.standing(model) for model in (LARGE, SMALL, OTHER)]
+    clock.now += breaker.REFUSED_REST_S
+
+    assert ("open", 50, "rate_limited") == limited
+    assert [("open", breaker.REFUSED_REST_S, "unauthorized")] * 2 == refused[:2]
+    assert "closed" == refused[2].state
+    assert ("half_open", 0, "unauthorized") == breakers.standing(SMALL)

@@ -167,9 +167,9 @@ def test_a_decision_reads_like_an_argument():
     assert said == json.loads(json.dumps(said, allow_nan=False))
     assert "moderate" == said["complexity"]["tier"]
     assert 3 == len(said["complexity"]["terms"])
-    assert {"model", "expected_cost_usd", "expected_quality", "spread", "evidence"} == set(
-        said["candidates"][0]
-    )
+    figures = {"model", "expected_cost_usd", "expected_quality", "spread", "evidence"}
+    assert figures | {"tier", "capability", "propensity"} == set(said["candidates"][0])
+    assert 1 == said["propensity"]
     assert 90 < said["candidates"][0]["evidence"] < 100
     assert "acme/medium" in said["reasoning"]
     assert decision.confidence == said["confidence"]

@@ -26,25 +26,255 @@ class Arm(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     STRATEGY_FIELD_NUMBER: _builtins.int
     PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """control, test"""
     strategy: _builtins.str
     parameters_json: _builtins.bytes
     """a JSON object; empty: none"""
+    weight: _builtins.float
+    """share of the users, relative to the other arms; 0: as many as any other"""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         strategy: _builtins.str = ...,
         parameters_json: _builtins.bytes = ...,
+        weight: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "parameters_json", b"parameters_json", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "parameters_json", b"parameters_json", "strategy", b"strategy", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Arm: _TypeAlias = Arm  # noqa: Y015
+
+@_typing.final
+class Margins(_message.Message):
+    """How much worse an arm may be in what is not being compared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUALITY_RATIO_FIELD_NUMBER: _builtins.int
+    LATENCY_RATIO_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    quality_ratio: _builtins.float
+    """relative loss of the mean rating; absent: the default"""
+    latency_ratio: _builtins.float
+    """relative growth of the 95th percentile"""
+    failures: _builtins.float
+    """growth of the share of failed requests, 0 to 1"""
+    def __init__(
+        self,
+        *,
+        quality_ratio: _builtins.float | None = ...,
+        latency_ratio: _builtins.float | None = ...,
+        failures: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_failures", b"_failures", "_latency_ratio", b"_latency_ratio", "_quality_ratio", b"_quality_ratio", "failures", b"failures", "latency_ratio", b"latency_ratio", "quality_ratio", b"quality_ratio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failures", b"_failures", "_latency_ratio", b"_latency_ratio", "_quality_ratio", b"_quality_ratio", "failures", b"failures", "latency_ratio", b"latency_ratio", "quality_ratio", b"quality_ratio"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__failures: _TypeAlias = _typing.Literal["failures"]  # noqa: Y015
+    _WhichOneofArgType__failures: _TypeAlias = _typing.Literal["_failures", b"_failures"]  # noqa: Y015
+    _WhichOneofReturnType__latency_ratio: _TypeAlias = _typing.Literal["latency_ratio"]  # noqa: Y015
+    _WhichOneofArgType__latency_ratio: _TypeAlias = _typing.Literal["_latency_ratio", b"_latency_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__quality_ratio: _TypeAlias = _typing.Literal["quality_ratio"]  # noqa: Y015
+    _WhichOneofArgType__quality_ratio: _TypeAlias = _typing.Literal["_quality_ratio", b"_quality_ratio"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failures) -> _WhichOneofReturnType__failures | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_ratio) -> _WhichOneofReturnType__latency_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quality_ratio) -> _WhichOneofReturnType__quality_ratio | None: ...
+
+Global___Margins: _TypeAlias = Margins  # noqa: Y015
+
+@_typing.final
+class Scope(_message.Message):
+    """Which requests may join an experiment by themselves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """empty: of any"""
+    tag: _builtins.str
+    """of the header x-optimizer-tag; empty: any"""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        tag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tag", b"tag", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scope: _TypeAlias = Scope  # noqa: Y015
+
+@_typing.final
+class Comparing(_message.Message):
+    """The other arm's answer is made for some requests too, and a judge compares the two."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    JUDGE_MODEL_FIELD_NUMBER: _builtins.int
+    BUDGET_NANO_USD_FIELD_NUMBER: _builtins.int
+    share: _builtins.float
+    """of the experiment's requests, 0 to 1"""
+    judge_model: _builtins.str
+    """"provider/model" """
+    budget_nano_usd: _builtins.int
+    def __init__(
+        self,
+        *,
+        share: _builtins.float = ...,
+        judge_model: _builtins.str = ...,
+        budget_nano_usd: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_nano_usd", b"budget_nano_usd", "judge_model", b"judge_model", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Comparing: _TypeAlias = Comparing  # noqa: Y015
+
+@_typing.final
+class Options(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HYPOTHESIS_FIELD_NUMBER: _builtins.int
+    AUTO_COMPLETE_FIELD_NUMBER: _builtins.int
+    AUTO_PROMOTE_FIELD_NUMBER: _builtins.int
+    FREEZE_LEARNING_FIELD_NUMBER: _builtins.int
+    MARGINS_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    ENROL_FIELD_NUMBER: _builtins.int
+    TRAFFIC_SHARE_FIELD_NUMBER: _builtins.int
+    LAYER_FIELD_NUMBER: _builtins.int
+    MAX_DURATION_DAYS_FIELD_NUMBER: _builtins.int
+    COMPARING_FIELD_NUMBER: _builtins.int
+    hypothesis: _builtins.str
+    auto_complete: _builtins.bool
+    """absent: true"""
+    auto_promote: _builtins.bool
+    freeze_learning: _builtins.bool
+    """absent: true"""
+    enrol: _builtins.bool
+    """requests in scope join by their user, without an experiment_id"""
+    traffic_share: _builtins.float
+    """of the users in scope, 0 to 1; 0: all"""
+    layer: _builtins.str
+    """experiments of one layer never share a user"""
+    max_duration_days: _builtins.int
+    """0: no limit"""
+    @_builtins.property
+    def margins(self) -> Global___Margins: ...
+    @_builtins.property
+    def scope(self) -> Global___Scope: ...
+    @_builtins.property
+    def comparing(self) -> Global___Comparing:
+        """absent: off"""
+
+    def __init__(
+        self,
+        *,
+        hypothesis: _builtins.str = ...,
+        auto_complete: _builtins.bool | None = ...,
+        auto_promote: _builtins.bool = ...,
+        freeze_learning: _builtins.bool | None = ...,
+        margins: Global___Margins | None = ...,
+        scope: Global___Scope | None = ...,
+        enrol: _builtins.bool = ...,
+        traffic_share: _builtins.float = ...,
+        layer: _builtins.str = ...,
+        max_duration_days: _builtins.int = ...,
+        comparing: Global___Comparing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_complete", b"_auto_complete", "_freeze_learning", b"_freeze_learning", "auto_complete", b"auto_complete", "comparing", b"comparing", "freeze_learning", b"freeze_learning", "margins", b"margins", "scope", b"scope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_complete", b"_auto_complete", "_freeze_learning", b"_freeze_learning", "auto_complete", b"auto_complete", "auto_promote", b"auto_promote", "comparing", b"comparing", "enrol", b"enrol", "freeze_learning", b"freeze_learning", "hypothesis", b"hypothesis", "layer", b"layer", "margins", b"margins", "max_duration_days", b"max_duration_days", "scope", b"scope", "traffic_share", b"traffic_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__auto_complete: _TypeAlias = _typing.Literal["auto_complete"]  # noqa: Y015
+    _WhichOneofArgType__auto_complete: _TypeAlias = _typing.Literal["_auto_complete", b"_auto_complete"]  # noqa: Y015
+    _WhichOneofReturnType__freeze_learning: _TypeAlias = _typing.Literal["freeze_learning"]  # noqa: Y015
+    _WhichOneofArgType__freeze_learning: _TypeAlias = _typing.Literal["_freeze_learning", b"_freeze_learning"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_complete) -> _WhichOneofReturnType__auto_complete | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__freeze_learning) -> _WhichOneofReturnType__freeze_learning | None: ...
+
+Global___Options: _TypeAlias = Options  # noqa: Y015
+
+@_typing.final
+class Verdict(_message.Message):
+    """What an experiment found. It never changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINNER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    winner: _builtins.str
+    """an arm; empty: none"""
+    reason: _builtins.str
+    """one plain sentence"""
+    rule: _builtins.str
+    """why it ended now"""
+    at_ms: _builtins.int
+    """Unix time"""
+    def __init__(
+        self,
+        *,
+        winner: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "reason", b"reason", "rule", b"rule", "winner", b"winner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
+
+@_typing.final
+class Transition(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    status: _builtins.str
+    by: _builtins.str
+    reason: _builtins.str
+    at_ms: _builtins.int
+    """Unix time"""
+    def __init__(
+        self,
+        *,
+        status: _builtins.str = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "by", b"by", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transition: _TypeAlias = Transition  # noqa: Y015
 
 @_typing.final
 class Experiment(_message.Message):
@@ -75,6 +305,9 @@ class Experiment(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     CREATED_AT_MS_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_MS_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     name: _builtins.str
     """1..200 characters"""
@@ -89,6 +322,16 @@ class Experiment(_message.Message):
     def arms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Arm]:
         """the control first"""
 
+    @_builtins.property
+    def options(self) -> Global___Options: ...
+    @_builtins.property
+    def verdict(self) -> Global___Verdict:
+        """absent: there is none yet"""
+
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transition]:
+        """oldest first; of Get only"""
+
     def __init__(
         self,
         *,
@@ -100,10 +343,13 @@ class Experiment(_message.Message):
         status: Global___Experiment.Status.ValueType = ...,
         created_at_ms: _builtins.int = ...,
         completed_at_ms: _builtins.int | None = ...,
+        options: Global___Options | None = ...,
+        verdict: Global___Verdict | None = ...,
+        history: _abc.Iterable[Global___Transition] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_completed_at_ms", b"_completed_at_ms", "_description", b"_description", "completed_at_ms", b"completed_at_ms", "description", b"description"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completed_at_ms", b"_completed_at_ms", "_description", b"_description", "completed_at_ms", b"completed_at_ms", "description", b"description", "options", b"options", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completed_at_ms", b"_completed_at_ms", "_description", b"_description", "arms", b"arms", "completed_at_ms", b"completed_at_ms", "created_at_ms", b"created_at_ms", "description", b"description", "id", b"id", "name", b"name", "sample_size", b"sample_size", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completed_at_ms", b"_completed_at_ms", "_description", b"_description", "arms", b"arms", "completed_at_ms", b"completed_at_ms", "created_at_ms", b"created_at_ms", "description", b"description", "history", b"history", "id", b"id", "name", b"name", "options", b"options", "sample_size", b"sample_size", "status", b"status", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__completed_at_ms: _TypeAlias = _typing.Literal["completed_at_ms"]  # noqa: Y015
     _WhichOneofArgType__completed_at_ms: _TypeAlias = _typing.Literal["_completed_at_ms", b"_completed_at_ms"]  # noqa: Y015
@@ -124,11 +370,17 @@ class CreateRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     ARMS_FIELD_NUMBER: _builtins.int
     SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     sample_size: _builtins.int
+    by: _builtins.str
+    """who asks for it"""
     @_builtins.property
     def arms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Arm]: ...
+    @_builtins.property
+    def options(self) -> Global___Options: ...
     def __init__(
         self,
         *,
@@ -136,10 +388,12 @@ class CreateRequest(_message.Message):
         description: _builtins.str | None = ...,
         arms: _abc.Iterable[Global___Arm] | None = ...,
         sample_size: _builtins.int = ...,
+        options: Global___Options | None = ...,
+        by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "arms", b"arms", "description", b"description", "name", b"name", "sample_size", b"sample_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "arms", b"arms", "by", b"by", "description", b"description", "name", b"name", "options", b"options", "sample_size", b"sample_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
@@ -281,19 +535,39 @@ class AssignResponse(_message.Message):
 
     ARM_FIELD_NUMBER: _builtins.int
     RECORDED_FIELD_NUMBER: _builtins.int
+    FREEZE_LEARNING_FIELD_NUMBER: _builtins.int
+    COMPARING_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
     recorded: _builtins.bool
-    """false: the experiment has ended; serve the arm's strategy, record no result"""
+    """false: serve the arm's strategy, record no result; it has ended, or `stopped`"""
+    freeze_learning: _builtins.bool
+    """decide by what was learned when the experiment began"""
+    stopped: _builtins.bool
+    """the experiment runs, but the user's own arm did harm: `arm` is the control"""
     @_builtins.property
     def arm(self) -> Global___Arm: ...
+    @_builtins.property
+    def comparing(self) -> Global___Comparing:
+        """absent: this request's answer is compared with none"""
+
+    @_builtins.property
+    def other(self) -> Global___Arm:
+        """whose answer it is compared with"""
+
     def __init__(
         self,
         *,
         arm: Global___Arm | None = ...,
         recorded: _builtins.bool = ...,
+        freeze_learning: _builtins.bool = ...,
+        comparing: Global___Comparing | None = ...,
+        other: Global___Arm | None = ...,
+        stopped: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "comparing", b"comparing", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "recorded", b"recorded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "comparing", b"comparing", "freeze_learning", b"freeze_learning", "other", b"other", "recorded", b"recorded", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -329,6 +603,7 @@ class AnalyzeResponse(_message.Message):
     WINNER_FIELD_NUMBER: _builtins.int
     CONFIDENCE_LEVEL_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
+    REPORT_JSON_FIELD_NUMBER: _builtins.int
     p_value: _builtins.float
     """valid at every look; absent: none"""
     p_value_fixed: _builtins.float
@@ -338,6 +613,8 @@ class AnalyzeResponse(_message.Message):
     confidence_level: _builtins.float
     stale: _builtins.bool
     """the ledger could not be caught up with in time"""
+    report_json: _builtins.bytes
+    """what is told beyond this, as GET /experiments/{id}/results shows it"""
     @_builtins.property
     def experiment(self) -> Global___Experiment: ...
     @_builtins.property
@@ -354,10 +631,11 @@ class AnalyzeResponse(_message.Message):
         winner: _builtins.str = ...,
         confidence_level: _builtins.float = ...,
         stale: _builtins.bool = ...,
+        report_json: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_p_value", b"_p_value", "_p_value_fixed", b"_p_value_fixed", "experiment", b"experiment", "p_value", b"p_value", "p_value_fixed", b"p_value_fixed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_p_value", b"_p_value", "_p_value_fixed", b"_p_value_fixed", "arms", b"arms", "confidence_level", b"confidence_level", "experiment", b"experiment", "p_value", b"p_value", "p_value_fixed", b"p_value_fixed", "stale", b"stale", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_p_value", b"_p_value", "_p_value_fixed", b"_p_value_fixed", "arms", b"arms", "confidence_level", b"confidence_level", "experiment", b"experiment", "p_value", b"p_value", "p_value_fixed", b"p_value_fixed", "report_json", b"report_json", "stale", b"stale", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__p_value: _TypeAlias = _typing.Literal["p_value"]  # noqa: Y015
     _WhichOneofArgType__p_value: _TypeAlias = _typing.Literal["_p_value", b"_p_value"]  # noqa: Y015
@@ -430,15 +708,21 @@ class CompleteRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.int
+    by: _builtins.str
+    reason: _builtins.str
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "id", b"id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -469,15 +753,21 @@ class CancelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.int
+    by: _builtins.str
+    reason: _builtins.str
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "id", b"id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -542,6 +832,7 @@ class ExternalResult(_message.Message):
     SUCCESS_FIELD_NUMBER: _builtins.int
     PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_MS_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """the importer's own; importing it again changes nothing"""
     user_id: _builtins.str
@@ -555,6 +846,8 @@ class ExternalResult(_message.Message):
     prompt_tokens: _builtins.int
     occurred_at_ms: _builtins.int
     """Unix time"""
+    arm: _builtins.str
+    """refused if the assignment rule says another; empty: not said"""
     def __init__(
         self,
         *,
@@ -568,10 +861,11 @@ class ExternalResult(_message.Message):
         success: _builtins.bool | None = ...,
         prompt_tokens: _builtins.int | None = ...,
         occurred_at_ms: _builtins.int | None = ...,
+        arm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_occurred_at_ms", b"_occurred_at_ms", "_prompt_tokens", b"_prompt_tokens", "_quality_score", b"_quality_score", "_success", b"_success", "occurred_at_ms", b"occurred_at_ms", "prompt_tokens", b"prompt_tokens", "quality_score", b"quality_score", "success", b"success"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_occurred_at_ms", b"_occurred_at_ms", "_prompt_tokens", b"_prompt_tokens", "_quality_score", b"_quality_score", "_success", b"_success", "cost_nano_usd", b"cost_nano_usd", "latency_ms", b"latency_ms", "model", b"model", "occurred_at_ms", b"occurred_at_ms", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "quality_score", b"quality_score", "request_id", b"request_id", "success", b"success", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_occurred_at_ms", b"_occurred_at_ms", "_prompt_tokens", b"_prompt_tokens", "_quality_score", b"_quality_score", "_success", b"_success", "arm", b"arm", "cost_nano_usd", b"cost_nano_usd", "latency_ms", b"latency_ms", "model", b"model", "occurred_at_ms", b"occurred_at_ms", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "quality_score", b"quality_score", "request_id", b"request_id", "success", b"success", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__occurred_at_ms: _TypeAlias = _typing.Literal["occurred_at_ms"]  # noqa: Y015
     _WhichOneofArgType__occurred_at_ms: _TypeAlias = _typing.Literal["_occurred_at_ms", b"_occurred_at_ms"]  # noqa: Y015
@@ -617,16 +911,24 @@ class PlanRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MINIMUM_DETECTABLE_EFFECT_RATIO_FIELD_NUMBER: _builtins.int
+    SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
+    ARMS_FIELD_NUMBER: _builtins.int
     minimum_detectable_effect_ratio: _builtins.float
-    """relative change of cost per request, 0 to 1"""
+    """relative change of cost, 0 to 1; 0: not given"""
+    sample_size: _builtins.int
+    """results, all arms together; 0: not given"""
+    arms: _builtins.int
+    """2..8; 0: two"""
     def __init__(
         self,
         *,
         minimum_detectable_effect_ratio: _builtins.float = ...,
+        sample_size: _builtins.int = ...,
+        arms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["minimum_detectable_effect_ratio", b"minimum_detectable_effect_ratio"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "minimum_detectable_effect_ratio", b"minimum_detectable_effect_ratio", "sample_size", b"sample_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -636,24 +938,49 @@ Global___PlanRequest: _TypeAlias = PlanRequest  # noqa: Y015
 class PlanResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    USERS_PER_ARM_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
     DAYS_FIELD_NUMBER: _builtins.int
+    MINIMUM_DETECTABLE_EFFECT_RATIO_FIELD_NUMBER: _builtins.int
+    VARIATION_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_USER_FIELD_NUMBER: _builtins.int
+    EXPLAINED_RATIO_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    users_per_arm: _builtins.int
     users: _builtins.int
     requests: _builtins.int
+    """what `sample_size` should be"""
     days: _builtins.float
+    """at the traffic of the last seven days; absent: there was none"""
+    minimum_detectable_effect_ratio: _builtins.float
+    variation: _builtins.float
+    """standard deviation of a user's share in the cost per request, of its mean"""
+    requests_per_user: _builtins.float
+    explained_ratio: _builtins.float
+    """of the variance, by the length of prompts: r²"""
+    measured: _builtins.bool
+    """false: there is no traffic to learn these from yet"""
     def __init__(
         self,
         *,
+        users_per_arm: _builtins.int = ...,
         users: _builtins.int = ...,
         requests: _builtins.int = ...,
-        days: _builtins.float = ...,
+        days: _builtins.float | None = ...,
+        minimum_detectable_effect_ratio: _builtins.float = ...,
+        variation: _builtins.float = ...,
+        requests_per_user: _builtins.float = ...,
+        explained_ratio: _builtins.float = ...,
+        measured: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days", b"_days", "days", b"days"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "requests", b"requests", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days", b"_days", "days", b"days", "explained_ratio", b"explained_ratio", "measured", b"measured", "minimum_detectable_effect_ratio", b"minimum_detectable_effect_ratio", "requests", b"requests", "requests_per_user", b"requests_per_user", "users", b"users", "users_per_arm", b"users_per_arm", "variation", b"variation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__days: _TypeAlias = _typing.Literal["days"]  # noqa: Y015
+    _WhichOneofArgType__days: _TypeAlias = _typing.Literal["_days", b"_days"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__days) -> _WhichOneofReturnType__days | None: ...
 
 Global___PlanResponse: _TypeAlias = PlanResponse  # noqa: Y015
 
@@ -662,15 +989,21 @@ class PromoteRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.int
+    by: _builtins.str
+    reason: _builtins.str
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "id", b"id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -697,15 +1030,66 @@ class PromoteResponse(_message.Message):
 Global___PromoteResponse: _TypeAlias = PromoteResponse  # noqa: Y015
 
 @_typing.final
-class ListPromotionsRequest(_message.Message):
+class RevertPromotionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    ID_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """of the promotion"""
+    by: _builtins.str
+    reason: _builtins.str
     def __init__(
         self,
+        *,
+        id: _builtins.int = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "id", b"id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevertPromotionRequest: _TypeAlias = RevertPromotionRequest  # noqa: Y015
+
+@_typing.final
+class RevertPromotionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMOTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def promotion(self) -> Global___Promotion: ...
+    def __init__(
+        self,
+        *,
+        promotion: Global___Promotion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevertPromotionResponse: _TypeAlias = RevertPromotionResponse  # noqa: Y015
+
+@_typing.final
+class ListPromotionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALL_FIELD_NUMBER: _builtins.int
+    all: _builtins.bool
+    """also those that are no longer in force, newest first"""
+    def __init__(
+        self,
+        *,
+        all: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -739,25 +1123,217 @@ class Promotion(_message.Message):
     ARM_FIELD_NUMBER: _builtins.int
     EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
     PROMOTED_AT_MS_FIELD_NUMBER: _builtins.int
-    scope: _builtins.str
-    """empty: everyone"""
+    ID_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REVERTED_AT_MS_FIELD_NUMBER: _builtins.int
+    REVERTED_BY_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.int
     promoted_at_ms: _builtins.int
     """Unix time"""
+    id: _builtins.int
+    """a newer one of the same scope has a higher one"""
+    by: _builtins.str
+    reason: _builtins.str
+    reverted_at_ms: _builtins.int
+    reverted_by: _builtins.str
+    @_builtins.property
+    def scope(self) -> Global___Scope: ...
     @_builtins.property
     def arm(self) -> Global___Arm: ...
     def __init__(
         self,
         *,
-        scope: _builtins.str = ...,
+        scope: Global___Scope | None = ...,
         arm: Global___Arm | None = ...,
         experiment_id: _builtins.int = ...,
         promoted_at_ms: _builtins.int = ...,
+        id: _builtins.int = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        reverted_at_ms: _builtins.int | None = ...,
+        reverted_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reverted_at_ms", b"_reverted_at_ms", "arm", b"arm", "reverted_at_ms", b"reverted_at_ms", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "experiment_id", b"experiment_id", "promoted_at_ms", b"promoted_at_ms", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reverted_at_ms", b"_reverted_at_ms", "arm", b"arm", "by", b"by", "experiment_id", b"experiment_id", "id", b"id", "promoted_at_ms", b"promoted_at_ms", "reason", b"reason", "reverted_at_ms", b"reverted_at_ms", "reverted_by", b"reverted_by", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reverted_at_ms: _TypeAlias = _typing.Literal["reverted_at_ms"]  # noqa: Y015
+    _WhichOneofArgType__reverted_at_ms: _TypeAlias = _typing.Literal["_reverted_at_ms", b"_reverted_at_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reverted_at_ms) -> _WhichOneofReturnType__reverted_at_ms | None: ...
+
+Global___Promotion: _TypeAlias = Promotion  # noqa: Y015
+
+@_typing.final
+class ListEnrollingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Promotion: _TypeAlias = Promotion  # noqa: Y015
+Global___ListEnrollingRequest: _TypeAlias = ListEnrollingRequest  # noqa: Y015
+
+@_typing.final
+class ListEnrollingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def experiments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Enrolling]:
+        """in the order in which a request tries them"""
+
+    def __init__(
+        self,
+        *,
+        experiments: _abc.Iterable[Global___Enrolling] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiments", b"experiments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEnrollingResponse: _TypeAlias = ListEnrollingResponse  # noqa: Y015
+
+@_typing.final
+class Enrolling(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    LAYER_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    experiment_id: _builtins.int
+    layer: _builtins.str
+    low: _builtins.float
+    """of the layer's users this experiment has those from `low` up to `high`, 0 to 1"""
+    high: _builtins.float
+    @_builtins.property
+    def scope(self) -> Global___Scope: ...
+    def __init__(
+        self,
+        *,
+        experiment_id: _builtins.int = ...,
+        scope: Global___Scope | None = ...,
+        layer: _builtins.str = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment_id", b"experiment_id", "high", b"high", "layer", b"layer", "low", b"low", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Enrolling: _TypeAlias = Enrolling  # noqa: Y015
+
+@_typing.final
+class ReserveComparisonRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NANO_USD_FIELD_NUMBER: _builtins.int
+    experiment_id: _builtins.int
+    request_id: _builtins.str
+    """reserving for it again changes nothing"""
+    nano_usd: _builtins.int
+    """what the comparison may cost"""
+    def __init__(
+        self,
+        *,
+        experiment_id: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        nano_usd: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment_id", b"experiment_id", "nano_usd", b"nano_usd", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReserveComparisonRequest: _TypeAlias = ReserveComparisonRequest  # noqa: Y015
+
+@_typing.final
+class ReserveComparisonResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReserveComparisonResponse: _TypeAlias = ReserveComparisonResponse  # noqa: Y015
+
+@_typing.final
+class RecordComparisonRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    PREFERRED_FIELD_NUMBER: _builtins.int
+    COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    experiment_id: _builtins.int
+    request_id: _builtins.str
+    """recording it again changes nothing"""
+    arm: _builtins.str
+    """that served it"""
+    other: _builtins.str
+    """whose answer was made to compare"""
+    cost_nano_usd: _builtins.int
+    """of the other answer and the judge; absent: unpriced"""
+    failure: _builtins.str
+    """why there is no judgement; empty: there is one"""
+    @_builtins.property
+    def preferred(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the judge preferred, once with each answer first: an arm, or empty for a tie."""
+
+    def __init__(
+        self,
+        *,
+        experiment_id: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        arm: _builtins.str = ...,
+        other: _builtins.str = ...,
+        preferred: _abc.Iterable[_builtins.str] | None = ...,
+        cost_nano_usd: _builtins.int | None = ...,
+        failure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "cost_nano_usd", b"cost_nano_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "arm", b"arm", "cost_nano_usd", b"cost_nano_usd", "experiment_id", b"experiment_id", "failure", b"failure", "other", b"other", "preferred", b"preferred", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cost_nano_usd: _TypeAlias = _typing.Literal["cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__cost_nano_usd: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_nano_usd) -> _WhichOneofReturnType__cost_nano_usd | None: ...
+
+Global___RecordComparisonRequest: _TypeAlias = RecordComparisonRequest  # noqa: Y015
+
+@_typing.final
+class RecordComparisonResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordComparisonResponse: _TypeAlias = RecordComparisonResponse  # noqa: Y015

@@ -85,10 +85,30 @@ class ExperimentsServiceStub:
                 request_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.PromoteRequest.SerializeToString,
                 response_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.PromoteResponse.FromString,
                 _registered_method=True)
+        self.RevertPromotion = channel.unary_unary(
+                '/optimizer.experiments.v1.ExperimentsService/RevertPromotion',
+                request_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RevertPromotionRequest.SerializeToString,
+                response_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RevertPromotionResponse.FromString,
+                _registered_method=True)
         self.ListPromotions = channel.unary_unary(
                 '/optimizer.experiments.v1.ExperimentsService/ListPromotions',
                 request_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListPromotionsRequest.SerializeToString,
                 response_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListPromotionsResponse.FromString,
+                _registered_method=True)
+        self.ListEnrolling = channel.unary_unary(
+                '/optimizer.experiments.v1.ExperimentsService/ListEnrolling',
+                request_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListEnrollingRequest.SerializeToString,
+                response_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListEnrollingResponse.FromString,
+                _registered_method=True)
+        self.RecordComparison = channel.unary_unary(
+                '/optimizer.experiments.v1.ExperimentsService/RecordComparison',
+                request_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RecordComparisonRequest.SerializeToString,
+                response_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RecordComparisonResponse.FromString,
+                _registered_method=True)
+        self.ReserveComparison = channel.unary_unary(
+                '/optimizer.experiments.v1.ExperimentsService/ReserveComparison',
+                request_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ReserveComparisonRequest.SerializeToString,
+                response_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ReserveComparisonResponse.FromString,
                 _registered_method=True)
 
 
@@ -129,7 +149,8 @@ class ExperimentsServiceServicer:
         """Says which arm a user is in, and which strategy that means. Records nothing.
 
         Deadline: 250 ms: a silent service must not hold up a completion.
-        Errors: NOT_FOUND  no such experiment
+        Errors: INVALID_ARGUMENT  the user's id is no text that can be kept
+        NOT_FOUND         no such experiment
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,9 +167,9 @@ class ExperimentsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Complete(self, request, context):
-        """Ends a running experiment; its results stay.
+        """Catches up with the ledger (2 s at most), then ends a running experiment with its verdict.
 
-        Deadline: 2 s.
+        Deadline: 5 s.
         Errors: NOT_FOUND       no such experiment
         ALREADY_EXISTS  it has ended already
         """
@@ -169,23 +190,21 @@ class ExperimentsServiceServicer:
     def Import(self, request, context):
         """Imports externally observed results, all or none; the arm comes from the assignment rule.
 
-        Not served yet: answers UNIMPLEMENTED.
-
         Deadline: 10 s.
         Errors: INVALID_ARGUMENT  a row is wrong; the message names each
         NOT_FOUND         no such experiment
+        ALREADY_EXISTS    it has ended
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Plan(self, request, context):
-        """Says how many users, requests and days an experiment needs.
-
-        Not served yet: answers UNIMPLEMENTED.
+        """Says how many users, requests and days it takes to find an effect; or which effect a given
+        number of requests can find.
 
         Deadline: 2 s.
-        Errors: INVALID_ARGUMENT  the effect is outside (0, 1)
+        Errors: INVALID_ARGUMENT  neither or both are given, or a bound is broken
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,11 +213,20 @@ class ExperimentsServiceServicer:
     def Promote(self, request, context):
         """Makes the winner's strategy the default of its scope.
 
-        Not served yet: answers UNIMPLEMENTED.
-
         Deadline: 2 s.
         Errors: NOT_FOUND       no such experiment
-        ALREADY_EXISTS  it has no winner, or was promoted already
+        ALREADY_EXISTS  it has no winner, or its winner is the default already
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevertPromotion(self, request, context):
+        """Takes a promotion back; what was the default before it is the default again.
+
+        Deadline: 2 s.
+        Errors: NOT_FOUND       no such promotion
+        ALREADY_EXISTS  it was taken back already
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,9 +235,38 @@ class ExperimentsServiceServicer:
     def ListPromotions(self, request, context):
         """Lists which strategy is the default of which scope.
 
-        Not served yet: answers UNIMPLEMENTED.
+        Deadline: 2 s.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEnrolling(self, request, context):
+        """Lists the running experiments that requests may join by themselves.
+
+        Deadline: 2 s.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordComparison(self, request, context):
+        """Keeps what a judge said of two answers to one request, and what it cost to ask.
+
+        Deadline: 2 s.
+        Errors: INVALID_ARGUMENT  a field is out of bounds
+        NOT_FOUND         no such experiment, or it compares no answers
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReserveComparison(self, request, context):
+        """Sets a part of the budget for comparing answers aside before it is spent.
 
         Deadline: 250 ms.
+        Errors: NOT_FOUND           no such experiment, or it compares no answers
+        RESOURCE_EXHAUSTED  the budget is spent
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -268,10 +325,30 @@ def add_ExperimentsServiceServicer_to_server(servicer, server):
                     request_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.PromoteRequest.FromString,
                     response_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.PromoteResponse.SerializeToString,
             ),
+            'RevertPromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevertPromotion,
+                    request_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RevertPromotionRequest.FromString,
+                    response_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RevertPromotionResponse.SerializeToString,
+            ),
             'ListPromotions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPromotions,
                     request_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListPromotionsRequest.FromString,
                     response_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListPromotionsResponse.SerializeToString,
+            ),
+            'ListEnrolling': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEnrolling,
+                    request_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListEnrollingRequest.FromString,
+                    response_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListEnrollingResponse.SerializeToString,
+            ),
+            'RecordComparison': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordComparison,
+                    request_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RecordComparisonRequest.FromString,
+                    response_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RecordComparisonResponse.SerializeToString,
+            ),
+            'ReserveComparison': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveComparison,
+                    request_deserializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ReserveComparisonRequest.FromString,
+                    response_serializer=optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ReserveComparisonResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -556,6 +633,33 @@ class ExperimentsService:
             _registered_method=True)
 
     @staticmethod
+    def RevertPromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/optimizer.experiments.v1.ExperimentsService/RevertPromotion',
+            optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RevertPromotionRequest.SerializeToString,
+            optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RevertPromotionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListPromotions(request,
             target,
             options=(),
@@ -572,6 +676,87 @@ class ExperimentsService:
             '/optimizer.experiments.v1.ExperimentsService/ListPromotions',
             optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListPromotionsRequest.SerializeToString,
             optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListPromotionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEnrolling(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/optimizer.experiments.v1.ExperimentsService/ListEnrolling',
+            optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListEnrollingRequest.SerializeToString,
+            optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ListEnrollingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordComparison(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/optimizer.experiments.v1.ExperimentsService/RecordComparison',
+            optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RecordComparisonRequest.SerializeToString,
+            optimizer_dot_experiments_dot_v1_dot_experiments__pb2.RecordComparisonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveComparison(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/optimizer.experiments.v1.ExperimentsService/ReserveComparison',
+            optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ReserveComparisonRequest.SerializeToString,
+            optimizer_dot_experiments_dot_v1_dot_experiments__pb2.ReserveComparisonResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,7 +54,8 @@ class ExperimentsServiceStub:
     """Says which arm a user is in, and which strategy that means. Records nothing.
 
     Deadline: 250 ms: a silent service must not hold up a completion.
-    Errors: NOT_FOUND  no such experiment
+    Errors: INVALID_ARGUMENT  the user's id is no text that can be kept
+            NOT_FOUND         no such experiment
     """
     Analyze: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.AnalyzeRequest, _experiments_pb2.AnalyzeResponse]
     """Catches up with the ledger (2 s at most), then compares the arms.
@@ -63,9 +64,9 @@ class ExperimentsServiceStub:
     Errors: NOT_FOUND  no such experiment
     """
     Complete: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.CompleteRequest, _experiments_pb2.CompleteResponse]
-    """Ends a running experiment; its results stay.
+    """Catches up with the ledger (2 s at most), then ends a running experiment with its verdict.
 
-    Deadline: 2 s.
+    Deadline: 5 s.
     Errors: NOT_FOUND       no such experiment
             ALREADY_EXISTS  it has ended already
     """
@@ -78,35 +79,55 @@ class ExperimentsServiceStub:
     Import: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.ImportRequest, _experiments_pb2.ImportResponse]
     """Imports externally observed results, all or none; the arm comes from the assignment rule.
 
-    Not served yet: answers UNIMPLEMENTED.
-
     Deadline: 10 s.
     Errors: INVALID_ARGUMENT  a row is wrong; the message names each
             NOT_FOUND         no such experiment
+            ALREADY_EXISTS    it has ended
     """
     Plan: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.PlanRequest, _experiments_pb2.PlanResponse]
-    """Says how many users, requests and days an experiment needs.
-
-    Not served yet: answers UNIMPLEMENTED.
+    """Says how many users, requests and days it takes to find an effect; or which effect a given
+    number of requests can find.
 
     Deadline: 2 s.
-    Errors: INVALID_ARGUMENT  the effect is outside (0, 1)
+    Errors: INVALID_ARGUMENT  neither or both are given, or a bound is broken
     """
     Promote: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.PromoteRequest, _experiments_pb2.PromoteResponse]
     """Makes the winner's strategy the default of its scope.
 
-    Not served yet: answers UNIMPLEMENTED.
-
     Deadline: 2 s.
     Errors: NOT_FOUND       no such experiment
-            ALREADY_EXISTS  it has no winner, or was promoted already
+            ALREADY_EXISTS  it has no winner, or its winner is the default already
+    """
+    RevertPromotion: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.RevertPromotionRequest, _experiments_pb2.RevertPromotionResponse]
+    """Takes a promotion back; what was the default before it is the default again.
+
+    Deadline: 2 s.
+    Errors: NOT_FOUND       no such promotion
+            ALREADY_EXISTS  it was taken back already
     """
     ListPromotions: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.ListPromotionsRequest, _experiments_pb2.ListPromotionsResponse]
     """Lists which strategy is the default of which scope.
 
-    Not served yet: answers UNIMPLEMENTED.
+    Deadline: 2 s.
+    """
+    ListEnrolling: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.ListEnrollingRequest, _experiments_pb2.ListEnrollingResponse]
+    """Lists the running experiments that requests may join by themselves.
+
+    Deadline: 2 s.
+    """
+    RecordComparison: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.RecordComparisonRequest, _experiments_pb2.RecordComparisonResponse]
+    """Keeps what a judge said of two answers to one request, and what it cost to ask.
+
+    Deadline: 2 s.
+    Errors: INVALID_ARGUMENT  a field is out of bounds
+            NOT_FOUND         no such experiment, or it compares no answers
+    """
+    ReserveComparison: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.ReserveComparisonRequest, _experiments_pb2.ReserveComparisonResponse]
+    """Sets a part of the budget for comparing answers aside before it is spent.
 
     Deadline: 250 ms.
+    Errors: NOT_FOUND           no such experiment, or it compares no answers
+            RESOURCE_EXHAUSTED  the budget is spent
     """
 
 @_typing.type_check_only
@@ -135,7 +156,8 @@ class ExperimentsServiceAsyncStub(ExperimentsServiceStub):
     """Says which arm a user is in, and which strategy that means. Records nothing.
 
     Deadline: 250 ms: a silent service must not hold up a completion.
-    Errors: NOT_FOUND  no such experiment
+    Errors: INVALID_ARGUMENT  the user's id is no text that can be kept
+            NOT_FOUND         no such experiment
     """
     Analyze: _aio.UnaryUnaryMultiCallable[_experiments_pb2.AnalyzeRequest, _experiments_pb2.AnalyzeResponse]  # type: ignore[assignment]
     """Catches up with the ledger (2 s at most), then compares the arms.
@@ -144,9 +166,9 @@ class ExperimentsServiceAsyncStub(ExperimentsServiceStub):
     Errors: NOT_FOUND  no such experiment
     """
     Complete: _aio.UnaryUnaryMultiCallable[_experiments_pb2.CompleteRequest, _experiments_pb2.CompleteResponse]  # type: ignore[assignment]
-    """Ends a running experiment; its results stay.
+    """Catches up with the ledger (2 s at most), then ends a running experiment with its verdict.
 
-    Deadline: 2 s.
+    Deadline: 5 s.
     Errors: NOT_FOUND       no such experiment
             ALREADY_EXISTS  it has ended already
     """
@@ -159,35 +181,55 @@ class ExperimentsServiceAsyncStub(ExperimentsServiceStub):
     Import: _aio.UnaryUnaryMultiCallable[_experiments_pb2.ImportRequest, _experiments_pb2.ImportResponse]  # type: ignore[assignment]
     """Imports externally observed results, all or none; the arm comes from the assignment rule.
 
-    Not served yet: answers UNIMPLEMENTED.
-
     Deadline: 10 s.
     Errors: INVALID_ARGUMENT  a row is wrong; the message names each
             NOT_FOUND         no such experiment
+            ALREADY_EXISTS    it has ended
     """
     Plan: _aio.UnaryUnaryMultiCallable[_experiments_pb2.PlanRequest, _experiments_pb2.PlanResponse]  # type: ignore[assignment]
-    """Says how many users, requests and days an experiment needs.
-
-    Not served yet: answers UNIMPLEMENTED.
+    """Says how many users, requests and days it takes to find an effect; or which effect a given
+    number of requests can find.
 
     Deadline: 2 s.
-    Errors: INVALID_ARGUMENT  the effect is outside (0, 1)
+    Errors: INVALID_ARGUMENT  neither or both are given, or a bound is broken
     """
     Promote: _aio.UnaryUnaryMultiCallable[_experiments_pb2.PromoteRequest, _experiments_pb2.PromoteResponse]  # type: ignore[assignment]
     """Makes the winner's strategy the default of its scope.
 
-    Not served yet: answers UNIMPLEMENTED.
-
     Deadline: 2 s.
     Errors: NOT_FOUND       no such experiment
-            ALREADY_EXISTS  it has no winner, or was promoted already
+            ALREADY_EXISTS  it has no winner, or its winner is the default already
+    """
+    RevertPromotion: _aio.UnaryUnaryMultiCallable[_experiments_pb2.RevertPromotionRequest, _experiments_pb2.RevertPromotionResponse]  # type: ignore[assignment]
+    """Takes a promotion back; what was the default before it is the default again.
+
+    Deadline: 2 s.
+    Errors: NOT_FOUND       no such promotion
+            ALREADY_EXISTS  it was taken back already
     """
     ListPromotions: _aio.UnaryUnaryMultiCallable[_experiments_pb2.ListPromotionsRequest, _experiments_pb2.ListPromotionsResponse]  # type: ignore[assignment]
     """Lists which strategy is the default of which scope.
 
-    Not served yet: answers UNIMPLEMENTED.
+    Deadline: 2 s.
+    """
+    ListEnrolling: _aio.UnaryUnaryMultiCallable[_experiments_pb2.ListEnrollingRequest, _experiments_pb2.ListEnrollingResponse]  # type: ignore[assignment]
+    """Lists the running experiments that requests may join by themselves.
+
+    Deadline: 2 s.
+    """
+    RecordComparison: _aio.UnaryUnaryMultiCallable[_experiments_pb2.RecordComparisonRequest, _experiments_pb2.RecordComparisonResponse]  # type: ignore[assignment]
+    """Keeps what a judge said of two answers to one request, and what it cost to ask.
+
+    Deadline: 2 s.
+    Errors: INVALID_ARGUMENT  a field is out of bounds
+            NOT_FOUND         no such experiment, or it compares no answers
+    """
+    ReserveComparison: _aio.UnaryUnaryMultiCallable[_experiments_pb2.ReserveComparisonRequest, _experiments_pb2.ReserveComparisonResponse]  # type: ignore[assignment]
+    """Sets a part of the budget for comparing answers aside before it is spent.
 
     Deadline: 250 ms.
+    Errors: NOT_FOUND           no such experiment, or it compares no answers
+            RESOURCE_EXHAUSTED  the budget is spent
     """
 
 class ExperimentsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -237,7 +279,8 @@ class ExperimentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says which arm a user is in, and which strategy that means. Records nothing.
 
         Deadline: 250 ms: a silent service must not hold up a completion.
-        Errors: NOT_FOUND  no such experiment
+        Errors: INVALID_ARGUMENT  the user's id is no text that can be kept
+                NOT_FOUND         no such experiment
         """
 
     @_abc_1.abstractmethod
@@ -258,9 +301,9 @@ class ExperimentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiments_pb2.CompleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiments_pb2.CompleteResponse, _abc.Awaitable[_experiments_pb2.CompleteResponse]]:
-        """Ends a running experiment; its results stay.
+        """Catches up with the ledger (2 s at most), then ends a running experiment with its verdict.
 
-        Deadline: 2 s.
+        Deadline: 5 s.
         Errors: NOT_FOUND       no such experiment
                 ALREADY_EXISTS  it has ended already
         """
@@ -285,11 +328,10 @@ class ExperimentsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiments_pb2.ImportResponse, _abc.Awaitable[_experiments_pb2.ImportResponse]]:
         """Imports externally observed results, all or none; the arm comes from the assignment rule.
 
-        Not served yet: answers UNIMPLEMENTED.
-
         Deadline: 10 s.
         Errors: INVALID_ARGUMENT  a row is wrong; the message names each
                 NOT_FOUND         no such experiment
+                ALREADY_EXISTS    it has ended
         """
 
     @_abc_1.abstractmethod
@@ -298,12 +340,11 @@ class ExperimentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiments_pb2.PlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiments_pb2.PlanResponse, _abc.Awaitable[_experiments_pb2.PlanResponse]]:
-        """Says how many users, requests and days an experiment needs.
-
-        Not served yet: answers UNIMPLEMENTED.
+        """Says how many users, requests and days it takes to find an effect; or which effect a given
+        number of requests can find.
 
         Deadline: 2 s.
-        Errors: INVALID_ARGUMENT  the effect is outside (0, 1)
+        Errors: INVALID_ARGUMENT  neither or both are given, or a bound is broken
         """
 
     @_abc_1.abstractmethod
@@ -314,11 +355,22 @@ class ExperimentsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiments_pb2.PromoteResponse, _abc.Awaitable[_experiments_pb2.PromoteResponse]]:
         """Makes the winner's strategy the default of its scope.
 
-        Not served yet: answers UNIMPLEMENTED.
-
         Deadline: 2 s.
         Errors: NOT_FOUND       no such experiment
-                ALREADY_EXISTS  it has no winner, or was promoted already
+                ALREADY_EXISTS  it has no winner, or its winner is the default already
+        """
+
+    @_abc_1.abstractmethod
+    def RevertPromotion(
+        self,
+        request: _experiments_pb2.RevertPromotionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiments_pb2.RevertPromotionResponse, _abc.Awaitable[_experiments_pb2.RevertPromotionResponse]]:
+        """Takes a promotion back; what was the default before it is the default again.
+
+        Deadline: 2 s.
+        Errors: NOT_FOUND       no such promotion
+                ALREADY_EXISTS  it was taken back already
         """
 
     @_abc_1.abstractmethod
@@ -329,9 +381,44 @@ class ExperimentsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiments_pb2.ListPromotionsResponse, _abc.Awaitable[_experiments_pb2.ListPromotionsResponse]]:
         """Lists which strategy is the default of which scope.
 
-        Not served yet: answers UNIMPLEMENTED.
+        Deadline: 2 s.
+        """
+
+    @_abc_1.abstractmethod
+    def ListEnrolling(
+        self,
+        request: _experiments_pb2.ListEnrollingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiments_pb2.ListEnrollingResponse, _abc.Awaitable[_experiments_pb2.ListEnrollingResponse]]:
+        """Lists the running experiments that requests may join by themselves.
+
+        Deadline: 2 s.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordComparison(
+        self,
+        request: _experiments_pb2.RecordComparisonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiments_pb2.RecordComparisonResponse, _abc.Awaitable[_experiments_pb2.RecordComparisonResponse]]:
+        """Keeps what a judge said of two answers to one request, and what it cost to ask.
+
+        Deadline: 2 s.
+        Errors: INVALID_ARGUMENT  a field is out of bounds
+                NOT_FOUND         no such experiment, or it compares no answers
+        """
+
+    @_abc_1.abstractmethod
+    def ReserveComparison(
+        self,
+        request: _experiments_pb2.ReserveComparisonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiments_pb2.ReserveComparisonResponse, _abc.Awaitable[_experiments_pb2.ReserveComparisonResponse]]:
+        """Sets a part of the budget for comparing answers aside before it is spent.
 
         Deadline: 250 ms.
+        Errors: NOT_FOUND           no such experiment, or it compares no answers
+                RESOURCE_EXHAUSTED  the budget is spent
         """
 
 def add_ExperimentsServiceServicer_to_server(servicer: ExperimentsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,27 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"optimizer/metrics/v1/metrics.proto\x12\x14optimizer.metrics.v1\"\x14\n\x12GetSnapshotRequest\"#\n\x13GetSnapshotResponse\x12\x0c\n\x04json\x18\x01 \x01(\x0c\"5\n\x11GetHistoryRequest\x12\x10\n\x08window_s\x18\x01 \x01(\x05\x12\x0e\n\x06step_s\x18\x02 \x01(\x05\"A\n\x12GetHistoryResponse\x12+\n\x05steps\x18\x01 \x03(\x0b\x32\x1c.optimizer.metrics.v1.Totals\"#\n\x0fGetStatsRequest\x12\x10\n\x08since_ms\x18\x01 \x01(\x03\"@\n\x10GetStatsResponse\x12,\n\x06totals\x18\x01 \x01(\x0b\x32\x1c.optimizer.metrics.v1.Totals\"\xe7\x01\n\x06Totals\x12\x0f\n\x07\x66rom_ms\x18\x01 \x01(\x03\x12\x10\n\x08requests\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x12\n\ncache_hits\x18\x04 \x01(\x03\x12\x10\n\x08unpriced\x18\x05 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x06 \x01(\x03\x12\x15\n\routput_tokens\x18\x07 \x01(\x03\x12\x15\n\rcost_nano_usd\x18\x08 \x01(\x03\x12\x1e\n\x16\x62\x61seline_cost_nano_usd\x18\t \x01(\x03\x12\x1e\n\x16\x63ompared_cost_nano_usd\x18\n \x01(\x03\x32\xb0\x02\n\x0eMetricsService\x12\x62\n\x0bGetSnapshot\x12(.optimizer.metrics.v1.GetSnapshotRequest\x1a).optimizer.metrics.v1.GetSnapshotResponse\x12_\n\nGetHistory\x12\'.optimizer.metrics.v1.GetHistoryRequest\x1a(.optimizer.metrics.v1.GetHistoryResponse\x12Y\n\x08GetStats\x12%.optimizer.metrics.v1.GetStatsRequest\x1a&.optimizer.metrics.v1.GetStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"optimizer/metrics/v1/metrics.proto\x12\x14optimizer.metrics.v1\"\x14\n\x12GetSnapshotRequest\"#\n\x13GetSnapshotResponse\x12\x0c\n\x04json\x18\x01 \x01(\x0c\"[\n\x11GetHistoryRequest\x12\x10\n\x08window_s\x18\x01 \x01(\x05\x12\x0e\n\x06step_s\x18\x02 \x01(\x05\x12$\n\x02\x62y\x18\x03 \x01(\x0e\x32\x18.optimizer.metrics.v1.By\"\x90\x01\n\x12GetHistoryResponse\x12+\n\x05steps\x18\x01 \x03(\x0b\x32\x1c.optimizer.metrics.v1.Totals\x12,\n\x06series\x18\x02 \x03(\x0b\x32\x1c.optimizer.metrics.v1.Series\x12\x10\n\x08start_ms\x18\x03 \x01(\x03\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\"C\n\x06Series\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05steps\x18\x02 \x03(\x0b\x32\x1c.optimizer.metrics.v1.Totals\"9\n\x0fGetStatsRequest\x12\x10\n\x08since_ms\x18\x01 \x01(\x03\x12\x14\n\x0cwith_latency\x18\x02 \x01(\x08\"@\n\x10GetStatsResponse\x12,\n\x06totals\x18\x01 \x01(\x0b\x32\x1c.optimizer.metrics.v1.Totals\"\x8f\x03\n\x06Totals\x12\x0f\n\x07\x66rom_ms\x18\x01 \x01(\x03\x12\x10\n\x08requests\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x12\n\ncache_hits\x18\x04 \x01(\x03\x12\x10\n\x08unpriced\x18\x05 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x06 \x01(\x03\x12\x15\n\routput_tokens\x18\x07 \x01(\x03\x12\x15\n\rcost_nano_usd\x18\x08 \x01(\x03\x12\x1e\n\x16\x62\x61seline_cost_nano_usd\x18\t \x01(\x03\x12\x1e\n\x16\x63ompared_cost_nano_usd\x18\n \x01(\x03\x12\x10\n\x08\x63ompared\x18\x0b \x01(\x03\x12\x13\n\x06p50_ms\x18\x0c \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06p95_ms\x18\r \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06p99_ms\x18\x0e \x01(\x01H\x02\x88\x01\x01\x12\x16\n\x0e\x63\x61\x63he_compared\x18\x0f \x01(\x03\x12\x1c\n\x14\x63\x61\x63he_saved_nano_usd\x18\x10 \x01(\x03\x42\t\n\x07_p50_msB\t\n\x07_p95_msB\t\n\x07_p99_ms*`\n\x02\x42y\x12\x12\n\x0e\x42Y_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x42Y_MODEL\x10\x01\x12\x0f\n\x0b\x42Y_PROVIDER\x10\x02\x12\x0f\n\x0b\x42Y_STRATEGY\x10\x03\x12\n\n\x06\x42Y_KEY\x10\x04\x12\n\n\x06\x42Y_ARM\x10\x05\x32\xb0\x02\n\x0eMetricsService\x12\x62\n\x0bGetSnapshot\x12(.optimizer.metrics.v1.GetSnapshotRequest\x1a).optimizer.metrics.v1.GetSnapshotResponse\x12_\n\nGetHistory\x12\'.optimizer.metrics.v1.GetHistoryRequest\x1a(.optimizer.metrics.v1.GetHistoryResponse\x12Y\n\x08GetStats\x12%.optimizer.metrics.v1.GetStatsRequest\x1a&.optimizer.metrics.v1.GetStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'optimizer.metrics.v1.metrics_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_BY']._serialized_start=955
+  _globals['_BY']._serialized_end=1051
   _globals['_GETSNAPSHOTREQUEST']._serialized_start=60
   _globals['_GETSNAPSHOTREQUEST']._serialized_end=80
   _globals['_GETSNAPSHOTRESPONSE']._serialized_start=82
   _globals['_GETSNAPSHOTRESPONSE']._serialized_end=117
   _globals['_GETHISTORYREQUEST']._serialized_start=119
-  _globals['_GETHISTORYREQUEST']._serialized_end=172
-  _globals['_GETHISTORYRESPONSE']._serialized_start=174
-  _globals['_GETHISTORYRESPONSE']._serialized_end=239
-  _globals['_GETSTATSREQUEST']._serialized_start=241
-  _globals['_GETSTATSREQUEST']._serialized_end=276
-  _globals['_GETSTATSRESPONSE']._serialized_start=278
-  _globals['_GETSTATSRESPONSE']._serialized_end=342
-  _globals['_TOTALS']._serialized_start=345
-  _globals['_TOTALS']._serialized_end=576
-  _globals['_METRICSSERVICE']._serialized_start=579
-  _globals['_METRICSSERVICE']._serialized_end=883
+  _globals['_GETHISTORYREQUEST']._serialized_end=210
+  _globals['_GETHISTORYRESPONSE']._serialized_start=213
+  _globals['_GETHISTORYRESPONSE']._serialized_end=357
+  _globals['_SERIES']._serialized_start=359
+  _globals['_SERIES']._serialized_end=426
+  _globals['_GETSTATSREQUEST']._serialized_start=428
+  _globals['_GETSTATSREQUEST']._serialized_end=485
+  _globals['_GETSTATSRESPONSE']._serialized_start=487
+  _globals['_GETSTATSRESPONSE']._serialized_end=551
+  _globals['_TOTALS']._serialized_start=554
+  _globals['_TOTALS']._serialized_end=953
+  _globals['_METRICSSERVICE']._serialized_start=1054
+  _globals['_METRICSSERVICE']._serialized_end=1358
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,33 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _By:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_By.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BY_UNSPECIFIED: _By.ValueType  # 0
+    BY_MODEL: _By.ValueType  # 1
+    BY_PROVIDER: _By.ValueType  # 2
+    BY_STRATEGY: _By.ValueType  # 3
+    BY_KEY: _By.ValueType  # 4
+    """tenants: whose keys the requests came with"""
+    BY_ARM: _By.ValueType  # 5
+    """"3/test": of experiment 3"""
+
+class By(_By, metaclass=_ByEnumTypeWrapper): ...
+
+BY_UNSPECIFIED: By.ValueType  # 0
+BY_MODEL: By.ValueType  # 1
+BY_PROVIDER: By.ValueType  # 2
+BY_STRATEGY: By.ValueType  # 3
+BY_KEY: By.ValueType  # 4
+"""tenants: whose keys the requests came with"""
+BY_ARM: By.ValueType  # 5
+""""3/test": of experiment 3"""
+Global___By: _TypeAlias = By  # noqa: Y015
 
 @_typing.final
 class GetSnapshotRequest(_message.Message):
@@ -59,19 +87,23 @@ class GetHistoryRequest(_message.Message):
 
     WINDOW_S_FIELD_NUMBER: _builtins.int
     STEP_S_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
     window_s: _builtins.int
     """60..2592000"""
     step_s: _builtins.int
-    """60..86400"""
+    """60..86400, whole minutes"""
+    by: Global___By.ValueType
+    """unspecified: everything together"""
     def __init__(
         self,
         *,
         window_s: _builtins.int = ...,
         step_s: _builtins.int = ...,
+        by: Global___By.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["step_s", b"step_s", "window_s", b"window_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "step_s", b"step_s", "window_s", b"window_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -82,36 +114,82 @@ class GetHistoryResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STEPS_FIELD_NUMBER: _builtins.int
+    SERIES_FIELD_NUMBER: _builtins.int
+    START_MS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    start_ms: _builtins.int
+    """Unix time of the first step"""
+    count: _builtins.int
+    """of steps"""
     @_builtins.property
-    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Totals]: ...
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Totals]:
+        """of everything together; empty when asked `by` something"""
+
+    @_builtins.property
+    def series(self) -> _containers.RepeatedCompositeFieldContainer[Global___Series]:
+        """those with the most requests first, 11 at most, then "other" """
+
     def __init__(
         self,
         *,
         steps: _abc.Iterable[Global___Totals] | None = ...,
+        series: _abc.Iterable[Global___Series] | None = ...,
+        start_ms: _builtins.int = ...,
+        count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "series", b"series", "start_ms", b"start_ms", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetHistoryResponse: _TypeAlias = GetHistoryResponse  # noqa: Y015
 
 @_typing.final
+class Series(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """of what was asked `by`; "none": without one, as nobody had been asked yet"""
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Totals]:
+        """as many as every other series has"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        steps: _abc.Iterable[Global___Totals] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Series: _TypeAlias = Series  # noqa: Y015
+
+@_typing.final
 class GetStatsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SINCE_MS_FIELD_NUMBER: _builtins.int
+    WITH_LATENCY_FIELD_NUMBER: _builtins.int
     since_ms: _builtins.int
-    """Unix time; 0: from the beginning"""
+    """Unix time, cut to the minute; 0: from the beginning"""
+    with_latency: _builtins.bool
+    """tell the percentiles, too"""
     def __init__(
         self,
         *,
         since_ms: _builtins.int = ...,
+        with_latency: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["since_ms", b"since_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["since_ms", b"since_ms", "with_latency", b"with_latency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -151,6 +229,12 @@ class Totals(_message.Message):
     COST_NANO_USD_FIELD_NUMBER: _builtins.int
     BASELINE_COST_NANO_USD_FIELD_NUMBER: _builtins.int
     COMPARED_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    P50_MS_FIELD_NUMBER: _builtins.int
+    P95_MS_FIELD_NUMBER: _builtins.int
+    P99_MS_FIELD_NUMBER: _builtins.int
+    CACHE_COMPARED_FIELD_NUMBER: _builtins.int
+    CACHE_SAVED_NANO_USD_FIELD_NUMBER: _builtins.int
     from_ms: _builtins.int
     """Unix time"""
     requests: _builtins.int
@@ -161,9 +245,21 @@ class Totals(_message.Message):
     output_tokens: _builtins.int
     cost_nano_usd: _builtins.int
     baseline_cost_nano_usd: _builtins.int
-    """the same tokens on the baseline model, where that is known"""
+    """Of what the cache did not answer: what it saves is told apart.
+    the same tokens on the baseline model, where that is known
+    """
     compared_cost_nano_usd: _builtins.int
     """what those same requests cost: subtract this, not cost_nano_usd"""
+    compared: _builtins.int
+    """how many these are"""
+    p50_ms: _builtins.float
+    """Of the requests that were answered, those from the cache included; within 4 %. Absent: none was."""
+    p95_ms: _builtins.float
+    p99_ms: _builtins.float
+    cache_compared: _builtins.int
+    """answers of the cache whose cost and baseline are known"""
+    cache_saved_nano_usd: _builtins.int
+    """what these would have cost on the baseline model"""
     def __init__(
         self,
         *,
@@ -177,11 +273,28 @@ class Totals(_message.Message):
         cost_nano_usd: _builtins.int = ...,
         baseline_cost_nano_usd: _builtins.int = ...,
         compared_cost_nano_usd: _builtins.int = ...,
+        compared: _builtins.int = ...,
+        p50_ms: _builtins.float | None = ...,
+        p95_ms: _builtins.float | None = ...,
+        p99_ms: _builtins.float | None = ...,
+        cache_compared: _builtins.int = ...,
+        cache_saved_nano_usd: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_p50_ms", b"_p50_ms", "_p95_ms", b"_p95_ms", "_p99_ms", b"_p99_ms", "p50_ms", b"p50_ms", "p95_ms", b"p95_ms", "p99_ms", b"p99_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_cost_nano_usd", b"baseline_cost_nano_usd", "cache_hits", b"cache_hits", "compared_cost_nano_usd", b"compared_cost_nano_usd", "cost_nano_usd", b"cost_nano_usd", "failures", b"failures", "from_ms", b"from_ms", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "requests", b"requests", "unpriced", b"unpriced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_p50_ms", b"_p50_ms", "_p95_ms", b"_p95_ms", "_p99_ms", b"_p99_ms", "baseline_cost_nano_usd", b"baseline_cost_nano_usd", "cache_compared", b"cache_compared", "cache_hits", b"cache_hits", "cache_saved_nano_usd", b"cache_saved_nano_usd", "compared", b"compared", "compared_cost_nano_usd", b"compared_cost_nano_usd", "cost_nano_usd", b"cost_nano_usd", "failures", b"failures", "from_ms", b"from_ms", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "p50_ms", b"p50_ms", "p95_ms", b"p95_ms", "p99_ms", b"p99_ms", "requests", b"requests", "unpriced", b"unpriced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__p50_ms: _TypeAlias = _typing.Literal["p50_ms"]  # noqa: Y015
+    _WhichOneofArgType__p50_ms: _TypeAlias = _typing.Literal["_p50_ms", b"_p50_ms"]  # noqa: Y015
+    _WhichOneofReturnType__p95_ms: _TypeAlias = _typing.Literal["p95_ms"]  # noqa: Y015
+    _WhichOneofArgType__p95_ms: _TypeAlias = _typing.Literal["_p95_ms", b"_p95_ms"]  # noqa: Y015
+    _WhichOneofReturnType__p99_ms: _TypeAlias = _typing.Literal["p99_ms"]  # noqa: Y015
+    _WhichOneofArgType__p99_ms: _TypeAlias = _typing.Literal["_p99_ms", b"_p99_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p50_ms) -> _WhichOneofReturnType__p50_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p95_ms) -> _WhichOneofReturnType__p95_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p99_ms) -> _WhichOneofReturnType__p99_ms | None: ...
 
 Global___Totals: _TypeAlias = Totals  # noqa: Y015

@@ -70,10 +70,10 @@ class MetricsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetHistory(self, request, context):
-        """Requests, tokens and costs in steps of time, oldest first.
+        """Requests, tokens, costs and latency in steps of time, oldest first; the last one contains now.
 
-        Deadline: 2 s.
-        Errors: INVALID_ARGUMENT  window or step out of bounds
+        Deadline: 5 s.
+        Errors: INVALID_ARGUMENT  window or step out of bounds, or more than 750 steps
         UNAVAILABLE       Postgres is silent
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -43,10 +43,10 @@ class MetricsServiceStub:
     Errors: UNAVAILABLE  Postgres is silent
     """
     GetHistory: _grpc.UnaryUnaryMultiCallable[_metrics_pb2.GetHistoryRequest, _metrics_pb2.GetHistoryResponse]
-    """Requests, tokens and costs in steps of time, oldest first.
+    """Requests, tokens, costs and latency in steps of time, oldest first; the last one contains now.
 
-    Deadline: 2 s.
-    Errors: INVALID_ARGUMENT  window or step out of bounds
+    Deadline: 5 s.
+    Errors: INVALID_ARGUMENT  window or step out of bounds, or more than 750 steps
             UNAVAILABLE       Postgres is silent
     """
     GetStats: _grpc.UnaryUnaryMultiCallable[_metrics_pb2.GetStatsRequest, _metrics_pb2.GetStatsResponse]
@@ -71,10 +71,10 @@ class MetricsServiceAsyncStub(MetricsServiceStub):
     Errors: UNAVAILABLE  Postgres is silent
     """
     GetHistory: _aio.UnaryUnaryMultiCallable[_metrics_pb2.GetHistoryRequest, _metrics_pb2.GetHistoryResponse]  # type: ignore[assignment]
-    """Requests, tokens and costs in steps of time, oldest first.
+    """Requests, tokens, costs and latency in steps of time, oldest first; the last one contains now.
 
-    Deadline: 2 s.
-    Errors: INVALID_ARGUMENT  window or step out of bounds
+    Deadline: 5 s.
+    Errors: INVALID_ARGUMENT  window or step out of bounds, or more than 750 steps
             UNAVAILABLE       Postgres is silent
     """
     GetStats: _aio.UnaryUnaryMultiCallable[_metrics_pb2.GetStatsRequest, _metrics_pb2.GetStatsResponse]  # type: ignore[assignment]
@@ -108,10 +108,10 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_pb2.GetHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_pb2.GetHistoryResponse, _abc.Awaitable[_metrics_pb2.GetHistoryResponse]]:
-        """Requests, tokens and costs in steps of time, oldest first.
+        """Requests, tokens, costs and latency in steps of time, oldest first; the last one contains now.
 
-        Deadline: 2 s.
-        Errors: INVALID_ARGUMENT  window or step out of bounds
+        Deadline: 5 s.
+        Errors: INVALID_ARGUMENT  window or step out of bounds, or more than 750 steps
                 UNAVAILABLE       Postgres is silent
         """
 

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -26,19 +27,25 @@ class Strategy(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """complexity, learning, hybrid, cheapest, best, fixed; empty: the catalog's default"""
     parameters_json: _builtins.bytes
     """a JSON object; empty: none"""
+    snapshot: _builtins.str
+    """Name of a state of what was learned, taken when it is first asked for and kept; empty: what is
+    learned now. 1 to 100 of a-z, 0-9, colon, underscore and hyphen.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         parameters_json: _builtins.bytes = ...,
+        snapshot: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "parameters_json", b"parameters_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "parameters_json", b"parameters_json", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -59,6 +66,7 @@ class Ask(_message.Message):
     USE_CACHE_FIELD_NUMBER: _builtins.int
     EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
     ARM_FIELD_NUMBER: _builtins.int
+    INTERNAL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUIDv7 made at the edge"""
     tenant: _builtins.str
@@ -74,6 +82,8 @@ class Ask(_message.Message):
     """0: none; an experiment's request never touches the cache"""
     arm: _builtins.str
     """"control" or "test"; empty: none"""
+    internal: _builtins.bool
+    """asked by ourselves, for a comparison: whatever it costs is a loss"""
     @_builtins.property
     def strategy(self) -> Global___Strategy:
         """ignored when a model is pinned"""
@@ -90,10 +100,11 @@ class Ask(_message.Message):
         use_cache: _builtins.bool = ...,
         experiment_id: _builtins.int = ...,
         arm: _builtins.str = ...,
+        internal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["strategy", b"strategy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "body", b"body", "experiment_id", b"experiment_id", "model", b"model", "request_id", b"request_id", "strategy", b"strategy", "tenant", b"tenant", "use_cache", b"use_cache", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "body", b"body", "experiment_id", b"experiment_id", "internal", b"internal", "model", b"model", "request_id", b"request_id", "strategy", b"strategy", "tenant", b"tenant", "use_cache", b"use_cache", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -471,6 +482,7 @@ class ListModelsResponse(_message.Message):
     STRATEGIES_FIELD_NUMBER: _builtins.int
     default_strategy: _builtins.str
     baseline_model: _builtins.str
+    """what savings are measured against; empty: nothing"""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]: ...
     @_builtins.property
@@ -577,16 +589,20 @@ class ListProvidersResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROVIDERS_FIELD_NUMBER: _builtins.int
+    REPLICA_FIELD_NUMBER: _builtins.int
+    replica: _builtins.str
+    """whose breakers these are: a random name, until it restarts"""
     @_builtins.property
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Provider]: ...
     def __init__(
         self,
         *,
         providers: _abc.Iterable[Global___Provider] | None = ...,
+        replica: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["providers", b"providers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["providers", b"providers", "replica", b"replica"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -602,6 +618,7 @@ class Provider(_message.Message):
     WHY_OFF_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
     SANDBOX_FIELD_NUMBER: _builtins.int
+    BREAKERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     wire: _builtins.str
     """openai, anthropic, gemini"""
@@ -611,6 +628,10 @@ class Provider(_message.Message):
     models: _builtins.int
     sandbox: _builtins.bool
     """answers are simulated"""
+    @_builtins.property
+    def breakers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breaker]:
+        """of its models; empty while it is off"""
+
     def __init__(
         self,
         *,
@@ -620,14 +641,70 @@ class Provider(_message.Message):
         why_off: _builtins.str = ...,
         models: _builtins.int = ...,
         sandbox: _builtins.bool = ...,
+        breakers: _abc.Iterable[Global___Breaker] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enabled", b"enabled", "models", b"models", "name", b"name", "sandbox", b"sandbox", "why_off", b"why_off", "wire", b"wire"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakers", b"breakers", "enabled", b"enabled", "models", b"models", "name", b"name", "sandbox", b"sandbox", "why_off", b"why_off", "wire", b"wire"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Provider: _TypeAlias = Provider  # noqa: Y015
+
+@_typing.final
+class Breaker(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Breaker._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Breaker._State.ValueType  # 0
+        STATE_CLOSED: Breaker._State.ValueType  # 1
+        """in use"""
+        STATE_OPEN: Breaker._State.ValueType  # 2
+        """left alone"""
+        STATE_HALF_OPEN: Breaker._State.ValueType  # 3
+        """rested: the next call shows whether it is back"""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: Breaker.State.ValueType  # 0
+    STATE_CLOSED: Breaker.State.ValueType  # 1
+    """in use"""
+    STATE_OPEN: Breaker.State.ValueType  # 2
+    """left alone"""
+    STATE_HALF_OPEN: Breaker.State.ValueType  # 3
+    """rested: the next call shows whether it is back"""
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OPEN_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    state: Global___Breaker.State.ValueType
+    open_until_ms: _builtins.int
+    """Unix time; only while it is open"""
+    reason: _builtins.str
+    """the kind of failure, such as "overloaded"; empty while it is closed"""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        state: Global___Breaker.State.ValueType = ...,
+        open_until_ms: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_open_until_ms", b"_open_until_ms", "open_until_ms", b"open_until_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_open_until_ms", b"_open_until_ms", "model", b"model", "open_until_ms", b"open_until_ms", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__open_until_ms: _TypeAlias = _typing.Literal["open_until_ms"]  # noqa: Y015
+    _WhichOneofArgType__open_until_ms: _TypeAlias = _typing.Literal["_open_until_ms", b"_open_until_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_until_ms) -> _WhichOneofReturnType__open_until_ms | None: ...
+
+Global___Breaker: _TypeAlias = Breaker  # noqa: Y015
 
 @_typing.final
 class RecordFeedbackRequest(_message.Message):
@@ -1231,3 +1308,506 @@ class Day(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Day: _TypeAlias = Day  # noqa: Y015
+
+@_typing.final
+class EstimateStrategyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    days: _builtins.int
+    """looked back on, 1 to 30; 0: 7"""
+    @_builtins.property
+    def strategy(self) -> Global___Strategy:
+        """cheapest, best, complexity or fixed"""
+
+    def __init__(
+        self,
+        *,
+        strategy: Global___Strategy | None = ...,
+        days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["strategy", b"strategy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "strategy", b"strategy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateStrategyRequest: _TypeAlias = EstimateStrategyRequest  # noqa: Y015
+
+@_typing.final
+class EstimateStrategyResponse(_message.Message):
+    """Means of a request's cost. What cannot be told is absent, and `reason` says why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    ACTUAL_AVG_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    ESTIMATED_AVG_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    LOW_NANO_USD_FIELD_NUMBER: _builtins.int
+    HIGH_NANO_USD_FIELD_NUMBER: _builtins.int
+    SELF_NORMALISED_AVG_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    SAVED_RATIO_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
+    OVERLAP_RATIO_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    requests: _builtins.int
+    """that it was told from"""
+    actual_avg_cost_nano_usd: _builtins.int
+    """of these"""
+    estimated_avg_cost_nano_usd: _builtins.int
+    """doubly robust"""
+    low_nano_usd: _builtins.int
+    """95 % interval, clustered by user"""
+    high_nano_usd: _builtins.int
+    self_normalised_avg_cost_nano_usd: _builtins.int
+    """by propensities alone"""
+    saved_ratio: _builtins.float
+    """of the actual cost; below 0: it would have cost more"""
+    effective_sample_size: _builtins.float
+    """requests that went where it would have sent them, weighted"""
+    overlap_ratio: _builtins.float
+    """share of requests that could have gone there, 0 to 1"""
+    reason: _builtins.str
+    """why something is absent; empty: nothing is"""
+    def __init__(
+        self,
+        *,
+        requests: _builtins.int = ...,
+        actual_avg_cost_nano_usd: _builtins.int | None = ...,
+        estimated_avg_cost_nano_usd: _builtins.int | None = ...,
+        low_nano_usd: _builtins.int | None = ...,
+        high_nano_usd: _builtins.int | None = ...,
+        self_normalised_avg_cost_nano_usd: _builtins.int | None = ...,
+        saved_ratio: _builtins.float | None = ...,
+        effective_sample_size: _builtins.float = ...,
+        overlap_ratio: _builtins.float | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_avg_cost_nano_usd", b"_actual_avg_cost_nano_usd", "_estimated_avg_cost_nano_usd", b"_estimated_avg_cost_nano_usd", "_high_nano_usd", b"_high_nano_usd", "_low_nano_usd", b"_low_nano_usd", "_overlap_ratio", b"_overlap_ratio", "_saved_ratio", b"_saved_ratio", "_self_normalised_avg_cost_nano_usd", b"_self_normalised_avg_cost_nano_usd", "actual_avg_cost_nano_usd", b"actual_avg_cost_nano_usd", "estimated_avg_cost_nano_usd", b"estimated_avg_cost_nano_usd", "high_nano_usd", b"high_nano_usd", "low_nano_usd", b"low_nano_usd", "overlap_ratio", b"overlap_ratio", "saved_ratio", b"saved_ratio", "self_normalised_avg_cost_nano_usd", b"self_normalised_avg_cost_nano_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_avg_cost_nano_usd", b"_actual_avg_cost_nano_usd", "_estimated_avg_cost_nano_usd", b"_estimated_avg_cost_nano_usd", "_high_nano_usd", b"_high_nano_usd", "_low_nano_usd", b"_low_nano_usd", "_overlap_ratio", b"_overlap_ratio", "_saved_ratio", b"_saved_ratio", "_self_normalised_avg_cost_nano_usd", b"_self_normalised_avg_cost_nano_usd", "actual_avg_cost_nano_usd", b"actual_avg_cost_nano_usd", "effective_sample_size", b"effective_sample_size", "estimated_avg_cost_nano_usd", b"estimated_avg_cost_nano_usd", "high_nano_usd", b"high_nano_usd", "low_nano_usd", b"low_nano_usd", "overlap_ratio", b"overlap_ratio", "reason", b"reason", "requests", b"requests", "saved_ratio", b"saved_ratio", "self_normalised_avg_cost_nano_usd", b"self_normalised_avg_cost_nano_usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__actual_avg_cost_nano_usd: _TypeAlias = _typing.Literal["actual_avg_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__actual_avg_cost_nano_usd: _TypeAlias = _typing.Literal["_actual_avg_cost_nano_usd", b"_actual_avg_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__estimated_avg_cost_nano_usd: _TypeAlias = _typing.Literal["estimated_avg_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__estimated_avg_cost_nano_usd: _TypeAlias = _typing.Literal["_estimated_avg_cost_nano_usd", b"_estimated_avg_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__high_nano_usd: _TypeAlias = _typing.Literal["high_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__high_nano_usd: _TypeAlias = _typing.Literal["_high_nano_usd", b"_high_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__low_nano_usd: _TypeAlias = _typing.Literal["low_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__low_nano_usd: _TypeAlias = _typing.Literal["_low_nano_usd", b"_low_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__overlap_ratio: _TypeAlias = _typing.Literal["overlap_ratio"]  # noqa: Y015
+    _WhichOneofArgType__overlap_ratio: _TypeAlias = _typing.Literal["_overlap_ratio", b"_overlap_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__saved_ratio: _TypeAlias = _typing.Literal["saved_ratio"]  # noqa: Y015
+    _WhichOneofArgType__saved_ratio: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__self_normalised_avg_cost_nano_usd: _TypeAlias = _typing.Literal["self_normalised_avg_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__self_normalised_avg_cost_nano_usd: _TypeAlias = _typing.Literal["_self_normalised_avg_cost_nano_usd", b"_self_normalised_avg_cost_nano_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__actual_avg_cost_nano_usd) -> _WhichOneofReturnType__actual_avg_cost_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_avg_cost_nano_usd) -> _WhichOneofReturnType__estimated_avg_cost_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high_nano_usd) -> _WhichOneofReturnType__high_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low_nano_usd) -> _WhichOneofReturnType__low_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overlap_ratio) -> _WhichOneofReturnType__overlap_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__saved_ratio) -> _WhichOneofReturnType__saved_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__self_normalised_avg_cost_nano_usd) -> _WhichOneofReturnType__self_normalised_avg_cost_nano_usd | None: ...
+
+Global___EstimateStrategyResponse: _TypeAlias = EstimateStrategyResponse  # noqa: Y015
+
+@_typing.final
+class ListRequestsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """whose; empty: everyone's"""
+    limit: _builtins.int
+    """1..500; 0: 50"""
+    before: _builtins.str
+    """`next` of the page before; empty: from the newest on"""
+    model: _builtins.str
+    """"provider/model"; empty: any"""
+    strategy: _builtins.str
+    """empty: any"""
+    outcome: _builtins.str
+    """ok, failed, cancelled, truncated, unknown; empty: any"""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        before: _builtins.str = ...,
+        model: _builtins.str = ...,
+        strategy: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "limit", b"limit", "model", b"model", "outcome", b"outcome", "strategy", b"strategy", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRequestsRequest: _TypeAlias = ListRequestsRequest  # noqa: Y015
+
+@_typing.final
+class ListRequestsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    """empty: there are no more"""
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___Request]: ...
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___Request] | None = ...,
+        next: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRequestsResponse: _TypeAlias = ListRequestsResponse  # noqa: Y015
+
+@_typing.final
+class Request(_message.Message):
+    """A request as it was when it closed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    BASELINE_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHE_HIT_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    at_ms: _builtins.int
+    """Unix time of its end"""
+    user_id: _builtins.str
+    strategy: _builtins.str
+    model: _builtins.str
+    """empty: nobody was asked"""
+    provider: _builtins.str
+    outcome: _builtins.str
+    confidence: _builtins.str
+    cost_nano_usd: _builtins.int
+    """of all attempts; absent: unpriced"""
+    baseline_cost_nano_usd: _builtins.int
+    latency_ms: _builtins.float
+    time_to_first_token_ms: _builtins.float
+    """absent: not streamed"""
+    input_tokens: _builtins.int
+    output_tokens: _builtins.int
+    cache_hit: _builtins.bool
+    fallbacks: _builtins.int
+    experiment_id: _builtins.int
+    """0: none"""
+    arm: _builtins.str
+    estimated: _builtins.bool
+    """tokens were counted by us, or a cost is the expected one"""
+    error: _builtins.str
+    """a word for what went wrong"""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+        user_id: _builtins.str = ...,
+        strategy: _builtins.str = ...,
+        model: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        confidence: _builtins.str = ...,
+        cost_nano_usd: _builtins.int | None = ...,
+        baseline_cost_nano_usd: _builtins.int | None = ...,
+        latency_ms: _builtins.float = ...,
+        time_to_first_token_ms: _builtins.float | None = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+        cache_hit: _builtins.bool = ...,
+        fallbacks: _builtins.int = ...,
+        experiment_id: _builtins.int = ...,
+        arm: _builtins.str = ...,
+        estimated: _builtins.bool = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_cost_nano_usd", b"_baseline_cost_nano_usd", "_cost_nano_usd", b"_cost_nano_usd", "_time_to_first_token_ms", b"_time_to_first_token_ms", "baseline_cost_nano_usd", b"baseline_cost_nano_usd", "cost_nano_usd", b"cost_nano_usd", "time_to_first_token_ms", b"time_to_first_token_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_cost_nano_usd", b"_baseline_cost_nano_usd", "_cost_nano_usd", b"_cost_nano_usd", "_time_to_first_token_ms", b"_time_to_first_token_ms", "arm", b"arm", "at_ms", b"at_ms", "baseline_cost_nano_usd", b"baseline_cost_nano_usd", "cache_hit", b"cache_hit", "confidence", b"confidence", "cost_nano_usd", b"cost_nano_usd", "error", b"error", "estimated", b"estimated", "experiment_id", b"experiment_id", "fallbacks", b"fallbacks", "input_tokens", b"input_tokens", "latency_ms", b"latency_ms", "model", b"model", "outcome", b"outcome", "output_tokens", b"output_tokens", "provider", b"provider", "request_id", b"request_id", "strategy", b"strategy", "time_to_first_token_ms", b"time_to_first_token_ms", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__baseline_cost_nano_usd: _TypeAlias = _typing.Literal["baseline_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__baseline_cost_nano_usd: _TypeAlias = _typing.Literal["_baseline_cost_nano_usd", b"_baseline_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__cost_nano_usd: _TypeAlias = _typing.Literal["cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__cost_nano_usd: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__time_to_first_token_ms: _TypeAlias = _typing.Literal["time_to_first_token_ms"]  # noqa: Y015
+    _WhichOneofArgType__time_to_first_token_ms: _TypeAlias = _typing.Literal["_time_to_first_token_ms", b"_time_to_first_token_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_cost_nano_usd) -> _WhichOneofReturnType__baseline_cost_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_nano_usd) -> _WhichOneofReturnType__cost_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_to_first_token_ms) -> _WhichOneofReturnType__time_to_first_token_ms | None: ...
+
+Global___Request: _TypeAlias = Request  # noqa: Y015
+
+@_typing.final
+class GetRequestRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    tenant: _builtins.str
+    """whose; empty: everyone's"""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRequestRequest: _TypeAlias = GetRequestRequest  # noqa: Y015
+
+@_typing.final
+class GetRequestResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    DECISION_JSON_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    decision_json: _builtins.bytes
+    """the explanation as it was kept, without what only learning reads; or {}"""
+    @_builtins.property
+    def request(self) -> Global___Request: ...
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
+        """in the order they began, as known by now"""
+
+    @_builtins.property
+    def feedback(self) -> Global___GivenFeedback:
+        """absent: none was given"""
+
+    def __init__(
+        self,
+        *,
+        request: Global___Request | None = ...,
+        decision_json: _builtins.bytes = ...,
+        attempts: _abc.Iterable[Global___Attempt] | None = ...,
+        feedback: Global___GivenFeedback | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "decision_json", b"decision_json", "feedback", b"feedback", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRequestResponse: _TypeAlias = GetRequestResponse  # noqa: Y015
+
+@_typing.final
+class Attempt(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    CORRECTED_FIELD_NUMBER: _builtins.int
+    attempt_id: _builtins.str
+    model: _builtins.str
+    provider: _builtins.str
+    outcome: _builtins.str
+    cost_nano_usd: _builtins.int
+    """absent: unpriced"""
+    latency_ms: _builtins.float
+    input_tokens: _builtins.int
+    output_tokens: _builtins.int
+    error: _builtins.str
+    """a word for what went wrong"""
+    corrected: _builtins.bool
+    """the truth came after a guess"""
+    def __init__(
+        self,
+        *,
+        attempt_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        cost_nano_usd: _builtins.int | None = ...,
+        latency_ms: _builtins.float = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+        error: _builtins.str = ...,
+        corrected: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "cost_nano_usd", b"cost_nano_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "attempt_id", b"attempt_id", "corrected", b"corrected", "cost_nano_usd", b"cost_nano_usd", "error", b"error", "input_tokens", b"input_tokens", "latency_ms", b"latency_ms", "model", b"model", "outcome", b"outcome", "output_tokens", b"output_tokens", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cost_nano_usd: _TypeAlias = _typing.Literal["cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__cost_nano_usd: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_nano_usd) -> _WhichOneofReturnType__cost_nano_usd | None: ...
+
+Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
+
+@_typing.final
+class GivenFeedback(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    DETAILS_JSON_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    at_ms: _builtins.int
+    """Unix time"""
+    details_json: _builtins.bytes
+    """quality_score, is_correct, is_helpful, comment, votes"""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        at_ms: _builtins.int = ...,
+        details_json: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "details_json", b"details_json", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GivenFeedback: _TypeAlias = GivenFeedback  # noqa: Y015
+
+@_typing.final
+class ReadUsageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    """YYYY-MM-DD"""
+    tenant: _builtins.str
+    """whose; empty: everyone's"""
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadUsageRequest: _TypeAlias = ReadUsageRequest  # noqa: Y015
+
+@_typing.final
+class ReadUsageResponse(_message.Message):
+    """One hour with usage; hours without are left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Usage(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PROVIDER_FIELD_NUMBER: _builtins.int
+        MODEL_FIELD_NUMBER: _builtins.int
+        TENANT_FIELD_NUMBER: _builtins.int
+        ATTEMPTS_FIELD_NUMBER: _builtins.int
+        INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+        OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+        CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+        COST_NANO_USD_FIELD_NUMBER: _builtins.int
+        ESTIMATED_FIELD_NUMBER: _builtins.int
+        provider: _builtins.str
+        model: _builtins.str
+        tenant: _builtins.str
+        attempts: _builtins.int
+        input_tokens: _builtins.int
+        """cached ones included"""
+        output_tokens: _builtins.int
+        cached_input_tokens: _builtins.int
+        cost_nano_usd: _builtins.int
+        """absent: unpriced"""
+        estimated: _builtins.int
+        """attempts whose tokens or cost are not the provider's own figures"""
+        def __init__(
+            self,
+            *,
+            provider: _builtins.str = ...,
+            model: _builtins.str = ...,
+            tenant: _builtins.str = ...,
+            attempts: _builtins.int = ...,
+            input_tokens: _builtins.int = ...,
+            output_tokens: _builtins.int = ...,
+            cached_input_tokens: _builtins.int = ...,
+            cost_nano_usd: _builtins.int | None = ...,
+            estimated: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "cost_nano_usd", b"cost_nano_usd"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd", "attempts", b"attempts", "cached_input_tokens", b"cached_input_tokens", "cost_nano_usd", b"cost_nano_usd", "estimated", b"estimated", "input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens", "provider", b"provider", "tenant", b"tenant"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__cost_nano_usd: _TypeAlias = _typing.Literal["cost_nano_usd"]  # noqa: Y015
+        _WhichOneofArgType__cost_nano_usd: _TypeAlias = _typing.Literal["_cost_nano_usd", b"_cost_nano_usd"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_nano_usd) -> _WhichOneofReturnType__cost_nano_usd | None: ...
+
+    FROM_MS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    from_ms: _builtins.int
+    """Unix time"""
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadUsageResponse.Usage]: ...
+    def __init__(
+        self,
+        *,
+        from_ms: _builtins.int = ...,
+        usage: _abc.Iterable[Global___ReadUsageResponse.Usage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_ms", b"from_ms", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadUsageResponse: _TypeAlias = ReadUsageResponse  # noqa: Y015

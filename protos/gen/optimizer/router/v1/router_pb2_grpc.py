@@ -105,6 +105,26 @@ class RouterServiceStub:
                 request_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsRequest.SerializeToString,
                 response_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsResponse.FromString,
                 _registered_method=True)
+        self.EstimateStrategy = channel.unary_unary(
+                '/optimizer.router.v1.RouterService/EstimateStrategy',
+                request_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.EstimateStrategyRequest.SerializeToString,
+                response_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.EstimateStrategyResponse.FromString,
+                _registered_method=True)
+        self.ListRequests = channel.unary_unary(
+                '/optimizer.router.v1.RouterService/ListRequests',
+                request_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.ListRequestsRequest.SerializeToString,
+                response_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.ListRequestsResponse.FromString,
+                _registered_method=True)
+        self.GetRequest = channel.unary_unary(
+                '/optimizer.router.v1.RouterService/GetRequest',
+                request_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetRequestRequest.SerializeToString,
+                response_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetRequestResponse.FromString,
+                _registered_method=True)
+        self.ReadUsage = channel.unary_stream(
+                '/optimizer.router.v1.RouterService/ReadUsage',
+                request_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.ReadUsageRequest.SerializeToString,
+                response_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.ReadUsageResponse.FromString,
+                _registered_method=True)
 
 
 class RouterServiceServicer:
@@ -119,7 +139,8 @@ class RouterServiceServicer:
         """Serves one chat completion: from the cache, or from the first candidate that answers.
 
         Deadline: the caller's; 600 s at most.
-        Errors: INVALID_ARGUMENT   the body is no chat completion request, or the provider refuses it
+        Errors: INVALID_ARGUMENT   the body is no chat completion request, the strategy's parameters or
+        snapshot are wrong, or the provider refuses it
         NOT_FOUND          the pinned model or the strategy does not exist
         RESOURCE_EXHAUSTED every candidate is out of rate or credit
         ABORTED            every candidate failed; the message names each
@@ -155,10 +176,11 @@ class RouterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Decide(self, request, context):
-        """Says which model would serve this prompt, and why. Nothing is called, nothing recorded.
+        """Says which model would serve this prompt, and why. Nothing is called, nothing recorded, but a
+        snapshot that nobody has asked for before.
 
         Deadline: 1 s.
-        Errors: INVALID_ARGUMENT  the body is no chat completion request
+        Errors: INVALID_ARGUMENT  the body is no chat completion request, or the snapshot no name
         NOT_FOUND         unknown model or strategy, or no enabled model accepts the prompt
         UNAVAILABLE       no provider is enabled
         """
@@ -176,7 +198,8 @@ class RouterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProviders(self, request, context):
-        """Lists the catalog's providers, whether each is on, and if not, why.
+        """Lists the catalog's providers, whether each is on, and if not, why; and which of their models
+        this replica leaves alone for a while. Replicas do not share that.
 
         Deadline: 1 s.
         """
@@ -260,6 +283,59 @@ class RouterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EstimateStrategy(self, request, context):
+        """Estimates what another strategy would have cost on the newest requests, 50,000 at most.
+
+        Requests whose model was named, cached answers, and what has no price are left out.
+
+        Deadline: 5 s; what was read of the ledger after 3.5 s has to do.
+        Errors: INVALID_ARGUMENT  days is over 30, the parameters are wrong, or what the strategy would
+        have chosen cannot be told from the ledger; the message says which can
+        NOT_FOUND         there is no such strategy
+        UNAVAILABLE       Postgres is silent
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRequests(self, request, context):
+        """Lists requests that have ended, those that began last first, in pages.
+
+        A page looks at 20,000 requests at most, so one that few fit may be short or empty and yet
+        have a next one.
+
+        Deadline: 2 s.
+        Errors: INVALID_ARGUMENT  limit is over 500, or before is no request's id
+        UNAVAILABLE       Postgres is silent
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRequest(self, request, context):
+        """Tells one request that has ended: the decision, every attempt, the feedback. No prompt is kept.
+
+        Deadline: 2 s.
+        Errors: INVALID_ARGUMENT  request_id is no UUID
+        NOT_FOUND         no request of this tenant has ended under this id
+        UNAVAILABLE       Postgres is silent
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadUsage(self, request, context):
+        """Sums up what was used on one day, UTC, hour by hour: every attempt, by when it began.
+
+        Deadline: 120 s.
+        Errors: INVALID_ARGUMENT  day is no date
+        NOT_FOUND         the ledger does not have this day
+        UNAVAILABLE       Postgres is silent
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RouterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -327,6 +403,26 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.GetPerformanceTrends,
                     request_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsRequest.FromString,
                     response_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsResponse.SerializeToString,
+            ),
+            'EstimateStrategy': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateStrategy,
+                    request_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.EstimateStrategyRequest.FromString,
+                    response_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.EstimateStrategyResponse.SerializeToString,
+            ),
+            'ListRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRequests,
+                    request_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.ListRequestsRequest.FromString,
+                    response_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.ListRequestsResponse.SerializeToString,
+            ),
+            'GetRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRequest,
+                    request_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetRequestRequest.FromString,
+                    response_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.GetRequestResponse.SerializeToString,
+            ),
+            'ReadUsage': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadUsage,
+                    request_deserializer=optimizer_dot_router_dot_v1_dot_router__pb2.ReadUsageRequest.FromString,
+                    response_serializer=optimizer_dot_router_dot_v1_dot_router__pb2.ReadUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -685,6 +781,114 @@ class RouterService:
             '/optimizer.router.v1.RouterService/GetPerformanceTrends',
             optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsRequest.SerializeToString,
             optimizer_dot_router_dot_v1_dot_router__pb2.GetPerformanceTrendsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateStrategy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/optimizer.router.v1.RouterService/EstimateStrategy',
+            optimizer_dot_router_dot_v1_dot_router__pb2.EstimateStrategyRequest.SerializeToString,
+            optimizer_dot_router_dot_v1_dot_router__pb2.EstimateStrategyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/optimizer.router.v1.RouterService/ListRequests',
+            optimizer_dot_router_dot_v1_dot_router__pb2.ListRequestsRequest.SerializeToString,
+            optimizer_dot_router_dot_v1_dot_router__pb2.ListRequestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/optimizer.router.v1.RouterService/GetRequest',
+            optimizer_dot_router_dot_v1_dot_router__pb2.GetRequestRequest.SerializeToString,
+            optimizer_dot_router_dot_v1_dot_router__pb2.GetRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/optimizer.router.v1.RouterService/ReadUsage',
+            optimizer_dot_router_dot_v1_dot_router__pb2.ReadUsageRequest.SerializeToString,
+            optimizer_dot_router_dot_v1_dot_router__pb2.ReadUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

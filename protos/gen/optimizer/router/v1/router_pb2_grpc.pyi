@@ -43,7 +43,8 @@ class RouterServiceStub:
     """Serves one chat completion: from the cache, or from the first candidate that answers.
 
     Deadline: the caller's; 600 s at most.
-    Errors: INVALID_ARGUMENT   the body is no chat completion request, or the provider refuses it
+    Errors: INVALID_ARGUMENT   the body is no chat completion request, the strategy's parameters or
+                               snapshot are wrong, or the provider refuses it
             NOT_FOUND          the pinned model or the strategy does not exist
             RESOURCE_EXHAUSTED every candidate is out of rate or credit
             ABORTED            every candidate failed; the message names each
@@ -67,10 +68,11 @@ class RouterServiceStub:
     Errors: as Complete.
     """
     Decide: _grpc.UnaryUnaryMultiCallable[_router_pb2.DecideRequest, _router_pb2.DecideResponse]
-    """Says which model would serve this prompt, and why. Nothing is called, nothing recorded.
+    """Says which model would serve this prompt, and why. Nothing is called, nothing recorded, but a
+    snapshot that nobody has asked for before.
 
     Deadline: 1 s.
-    Errors: INVALID_ARGUMENT  the body is no chat completion request
+    Errors: INVALID_ARGUMENT  the body is no chat completion request, or the snapshot no name
             NOT_FOUND         unknown model or strategy, or no enabled model accepts the prompt
             UNAVAILABLE       no provider is enabled
     """
@@ -80,7 +82,8 @@ class RouterServiceStub:
     Deadline: 1 s.
     """
     ListProviders: _grpc.UnaryUnaryMultiCallable[_router_pb2.ListProvidersRequest, _router_pb2.ListProvidersResponse]
-    """Lists the catalog's providers, whether each is on, and if not, why.
+    """Lists the catalog's providers, whether each is on, and if not, why; and which of their models
+    this replica leaves alone for a while. Replicas do not share that.
 
     Deadline: 1 s.
     """
@@ -132,6 +135,43 @@ class RouterServiceStub:
     Errors: INVALID_ARGUMENT  there is no such pattern
             UNAVAILABLE       Postgres is silent
     """
+    EstimateStrategy: _grpc.UnaryUnaryMultiCallable[_router_pb2.EstimateStrategyRequest, _router_pb2.EstimateStrategyResponse]
+    """Estimates what another strategy would have cost on the newest requests, 50,000 at most.
+
+    Requests whose model was named, cached answers, and what has no price are left out.
+
+    Deadline: 5 s; what was read of the ledger after 3.5 s has to do.
+    Errors: INVALID_ARGUMENT  days is over 30, the parameters are wrong, or what the strategy would
+                              have chosen cannot be told from the ledger; the message says which can
+            NOT_FOUND         there is no such strategy
+            UNAVAILABLE       Postgres is silent
+    """
+    ListRequests: _grpc.UnaryUnaryMultiCallable[_router_pb2.ListRequestsRequest, _router_pb2.ListRequestsResponse]
+    """Lists requests that have ended, those that began last first, in pages.
+
+    A page looks at 20,000 requests at most, so one that few fit may be short or empty and yet
+    have a next one.
+
+    Deadline: 2 s.
+    Errors: INVALID_ARGUMENT  limit is over 500, or before is no request's id
+            UNAVAILABLE       Postgres is silent
+    """
+    GetRequest: _grpc.UnaryUnaryMultiCallable[_router_pb2.GetRequestRequest, _router_pb2.GetRequestResponse]
+    """Tells one request that has ended: the decision, every attempt, the feedback. No prompt is kept.
+
+    Deadline: 2 s.
+    Errors: INVALID_ARGUMENT  request_id is no UUID
+            NOT_FOUND         no request of this tenant has ended under this id
+            UNAVAILABLE       Postgres is silent
+    """
+    ReadUsage: _grpc.UnaryStreamMultiCallable[_router_pb2.ReadUsageRequest, _router_pb2.ReadUsageResponse]
+    """Sums up what was used on one day, UTC, hour by hour: every attempt, by when it began.
+
+    Deadline: 120 s.
+    Errors: INVALID_ARGUMENT  day is no date
+            NOT_FOUND         the ledger does not have this day
+            UNAVAILABLE       Postgres is silent
+    """
 
 @_typing.type_check_only
 class RouterServiceAsyncStub(RouterServiceStub):
@@ -147,7 +187,8 @@ class RouterServiceAsyncStub(RouterServiceStub):
     """Serves one chat completion: from the cache, or from the first candidate that answers.
 
     Deadline: the caller's; 600 s at most.
-    Errors: INVALID_ARGUMENT   the body is no chat completion request, or the provider refuses it
+    Errors: INVALID_ARGUMENT   the body is no chat completion request, the strategy's parameters or
+                               snapshot are wrong, or the provider refuses it
             NOT_FOUND          the pinned model or the strategy does not exist
             RESOURCE_EXHAUSTED every candidate is out of rate or credit
             ABORTED            every candidate failed; the message names each
@@ -171,10 +212,11 @@ class RouterServiceAsyncStub(RouterServiceStub):
     Errors: as Complete.
     """
     Decide: _aio.UnaryUnaryMultiCallable[_router_pb2.DecideRequest, _router_pb2.DecideResponse]  # type: ignore[assignment]
-    """Says which model would serve this prompt, and why. Nothing is called, nothing recorded.
+    """Says which model would serve this prompt, and why. Nothing is called, nothing recorded, but a
+    snapshot that nobody has asked for before.
 
     Deadline: 1 s.
-    Errors: INVALID_ARGUMENT  the body is no chat completion request
+    Errors: INVALID_ARGUMENT  the body is no chat completion request, or the snapshot no name
             NOT_FOUND         unknown model or strategy, or no enabled model accepts the prompt
             UNAVAILABLE       no provider is enabled
     """
@@ -184,7 +226,8 @@ class RouterServiceAsyncStub(RouterServiceStub):
     Deadline: 1 s.
     """
     ListProviders: _aio.UnaryUnaryMultiCallable[_router_pb2.ListProvidersRequest, _router_pb2.ListProvidersResponse]  # type: ignore[assignment]
-    """Lists the catalog's providers, whether each is on, and if not, why.
+    """Lists the catalog's providers, whether each is on, and if not, why; and which of their models
+    this replica leaves alone for a while. Replicas do not share that.
 
     Deadline: 1 s.
     """
@@ -236,6 +279,43 @@ class RouterServiceAsyncStub(RouterServiceStub):
     Errors: INVALID_ARGUMENT  there is no such pattern
             UNAVAILABLE       Postgres is silent
     """
+    EstimateStrategy: _aio.UnaryUnaryMultiCallable[_router_pb2.EstimateStrategyRequest, _router_pb2.EstimateStrategyResponse]  # type: ignore[assignment]
+    """Estimates what another strategy would have cost on the newest requests, 50,000 at most.
+
+    Requests whose model was named, cached answers, and what has no price are left out.
+
+    Deadline: 5 s; what was read of the ledger after 3.5 s has to do.
+    Errors: INVALID_ARGUMENT  days is over 30, the parameters are wrong, or what the strategy would
+                              have chosen cannot be told from the ledger; the message says which can
+            NOT_FOUND         there is no such strategy
+            UNAVAILABLE       Postgres is silent
+    """
+    ListRequests: _aio.UnaryUnaryMultiCallable[_router_pb2.ListRequestsRequest, _router_pb2.ListRequestsResponse]  # type: ignore[assignment]
+    """Lists requests that have ended, those that began last first, in pages.
+
+    A page looks at 20,000 requests at most, so one that few fit may be short or empty and yet
+    have a next one.
+
+    Deadline: 2 s.
+    Errors: INVALID_ARGUMENT  limit is over 500, or before is no request's id
+            UNAVAILABLE       Postgres is silent
+    """
+    GetRequest: _aio.UnaryUnaryMultiCallable[_router_pb2.GetRequestRequest, _router_pb2.GetRequestResponse]  # type: ignore[assignment]
+    """Tells one request that has ended: the decision, every attempt, the feedback. No prompt is kept.
+
+    Deadline: 2 s.
+    Errors: INVALID_ARGUMENT  request_id is no UUID
+            NOT_FOUND         no request of this tenant has ended under this id
+            UNAVAILABLE       Postgres is silent
+    """
+    ReadUsage: _aio.UnaryStreamMultiCallable[_router_pb2.ReadUsageRequest, _router_pb2.ReadUsageResponse]  # type: ignore[assignment]
+    """Sums up what was used on one day, UTC, hour by hour: every attempt, by when it began.
+
+    Deadline: 120 s.
+    Errors: INVALID_ARGUMENT  day is no date
+            NOT_FOUND         the ledger does not have this day
+            UNAVAILABLE       Postgres is silent
+    """
 
 class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
     """Decides which model serves a prompt, calls it, and keeps the only record of what it cost.
@@ -254,7 +334,8 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Serves one chat completion: from the cache, or from the first candidate that answers.
 
         Deadline: the caller's; 600 s at most.
-        Errors: INVALID_ARGUMENT   the body is no chat completion request, or the provider refuses it
+        Errors: INVALID_ARGUMENT   the body is no chat completion request, the strategy's parameters or
+                                   snapshot are wrong, or the provider refuses it
                 NOT_FOUND          the pinned model or the strategy does not exist
                 RESOURCE_EXHAUSTED every candidate is out of rate or credit
                 ABORTED            every candidate failed; the message names each
@@ -296,10 +377,11 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _router_pb2.DecideRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.DecideResponse, _abc.Awaitable[_router_pb2.DecideResponse]]:
-        """Says which model would serve this prompt, and why. Nothing is called, nothing recorded.
+        """Says which model would serve this prompt, and why. Nothing is called, nothing recorded, but a
+        snapshot that nobody has asked for before.
 
         Deadline: 1 s.
-        Errors: INVALID_ARGUMENT  the body is no chat completion request
+        Errors: INVALID_ARGUMENT  the body is no chat completion request, or the snapshot no name
                 NOT_FOUND         unknown model or strategy, or no enabled model accepts the prompt
                 UNAVAILABLE       no provider is enabled
         """
@@ -321,7 +403,8 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _router_pb2.ListProvidersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.ListProvidersResponse, _abc.Awaitable[_router_pb2.ListProvidersResponse]]:
-        """Lists the catalog's providers, whether each is on, and if not, why.
+        """Lists the catalog's providers, whether each is on, and if not, why; and which of their models
+        this replica leaves alone for a while. Replicas do not share that.
 
         Deadline: 1 s.
         """
@@ -413,6 +496,67 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Deadline: 5 s.
         Errors: INVALID_ARGUMENT  there is no such pattern
+                UNAVAILABLE       Postgres is silent
+        """
+
+    @_abc_1.abstractmethod
+    def EstimateStrategy(
+        self,
+        request: _router_pb2.EstimateStrategyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.EstimateStrategyResponse, _abc.Awaitable[_router_pb2.EstimateStrategyResponse]]:
+        """Estimates what another strategy would have cost on the newest requests, 50,000 at most.
+
+        Requests whose model was named, cached answers, and what has no price are left out.
+
+        Deadline: 5 s; what was read of the ledger after 3.5 s has to do.
+        Errors: INVALID_ARGUMENT  days is over 30, the parameters are wrong, or what the strategy would
+                                  have chosen cannot be told from the ledger; the message says which can
+                NOT_FOUND         there is no such strategy
+                UNAVAILABLE       Postgres is silent
+        """
+
+    @_abc_1.abstractmethod
+    def ListRequests(
+        self,
+        request: _router_pb2.ListRequestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.ListRequestsResponse, _abc.Awaitable[_router_pb2.ListRequestsResponse]]:
+        """Lists requests that have ended, those that began last first, in pages.
+
+        A page looks at 20,000 requests at most, so one that few fit may be short or empty and yet
+        have a next one.
+
+        Deadline: 2 s.
+        Errors: INVALID_ARGUMENT  limit is over 500, or before is no request's id
+                UNAVAILABLE       Postgres is silent
+        """
+
+    @_abc_1.abstractmethod
+    def GetRequest(
+        self,
+        request: _router_pb2.GetRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.GetRequestResponse, _abc.Awaitable[_router_pb2.GetRequestResponse]]:
+        """Tells one request that has ended: the decision, every attempt, the feedback. No prompt is kept.
+
+        Deadline: 2 s.
+        Errors: INVALID_ARGUMENT  request_id is no UUID
+                NOT_FOUND         no request of this tenant has ended under this id
+                UNAVAILABLE       Postgres is silent
+        """
+
+    @_abc_1.abstractmethod
+    def ReadUsage(
+        self,
+        request: _router_pb2.ReadUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_router_pb2.ReadUsageResponse], _abc.AsyncIterator[_router_pb2.ReadUsageResponse]]:
+        """Sums up what was used on one day, UTC, hour by hour: every attempt, by when it began.
+
+        Deadline: 120 s.
+        Errors: INVALID_ARGUMENT  day is no date
+                NOT_FOUND         the ledger does not have this day
                 UNAVAILABLE       Postgres is silent
         """
 

@@ -1,0 +1,179 @@
+"""What is told of an experiment: figures with their intervals, and what they amount to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from services.experiments.domain import sequential
+from services.experiments.domain.analysis import Interval, critical_t, lift
+from services.experiments.domain.experiment import Plan
+from services.experiments.domain.looks import Looks, Seen
+from services.experiments.domain.metrics import (
+    COST,
+    GUARDRAILS,
+    WATCHED,
+    Compared,
+    Metric,
+    compare,
+    compare_adjusted,
+)
+from services.experiments.domain.power import Traffic, traffic_of
+from services.experiments.domain.totals import ArmTotals
+from services.experiments.domain.verdict import ended_by, findings, unproven
+
+FIXED_Z = 1.959963984540054  # 95 %, two-sided
+
+
+def interval_of(
+    plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals], arm: str
+) -> tuple[float, float | None, float | None] | None:
+    """Return an arm's lift in cost with its always-valid interval; None: too few results."""
+    control = totals[plan.arms[0].name]
+    found = compare_adjusted(COST, control, totals[arm]) or compare(COST, control, totals[arm])
+    if found is None or not found.control.value:
+        return None
+    change = float(found.test.value / found.control.value) - 1
+    bounds = _always_valid(found, plan, looks)
+    return change, bounds.low, bounds.high
+
+
+def p_value_fixed(plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals]) -> float | None:
+    """
+    Return Welch's two-sided p of the first comparison, for one look at the planned size.
+
+    None while it says nothing: below 10 users or results in an arm; while neither arm varies at
+    all, until all planned results are in.
+    """
+    found = compare(COST, totals[plan.arms[0].name], totals[plan.arms[1].name])
+    if found is None:
+        return None
+    if found.certain:
+        equal = bool(found.control.value == found.test.value)
+        return None if _done(plan, looks) < 1 else float(equal)
+    return float(found.difference.p_value)
+
+
+def report(plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals]) -> dict[str, Any]:
+    """Return everything beyond counts, means and the verdict, as JSON values."""
+    found = findings(plan, looks)
+    control = totals[plan.arms[0].name]
+    rivals = [arm.name for arm in plan.arms[1:]]
+    results = sum(arm.sum("results") for arm in totals.values())
+    return {
+        "information_fraction": _done(plan, looks),
+        "samples_remaining": max(0, plan.sample_size - results),
+        "decision_ready": ended_by(plan, looks, totals) is not None,
+        "mde": _detectable(plan, totals),
+        "srm": {
+            "p_value": looks.srm,
+            "alarm": found.mismatch,
+            "users": {arm.name: totals[arm.name].users() for arm in plan.arms},
+            "expected_shares": {
+                arm.name: share for arm, share in zip(plan.arms, plan.shares, strict=True)
+            },
+        },
+        "comparisons": {
+            name: {
+                "p_value": found.p_values.get(name),
+                "cheaper": looks.arms[name].cheaper if name in found.p_values else None,
+                "stopped": name in looks.stopped,
+                "metrics": {
+                    metric.name: _metric(metric, control, totals[name], plan, looks)
+                    for metric in WATCHED
+                },
+            }
+            for name in rivals
+        },
+        "guardrails": {name: _guardrails(plan, looks, name) for name in rivals},
+    }
+
+
+def _metric(
+    metric: Metric, control: ArmTotals, test: ArmTotals, plan: Plan, looks: Looks
+) -> dict[str, Any]:
+    a, b = metric.of(control), metric.of(test)
+    raw = compare(metric, control, test)
+    cuped = compare_adjusted(metric, control, test)
+    return {
+        "control": float(a.value) * metric.unit if a else None,
+        "test": float(b.value) * metric.unit if b else None,
+        "raw": _effect(raw, metric, plan, looks),
+        "cuped": _effect(cuped, metric, plan, looks),
+    }
+
+
+def _effect(
+    found: Compared | None, metric: Metric, plan: Plan, looks: Looks
+) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    a, b = float(found.control.value), float(found.test.value)
+    fixed = (
+        Interval(None, None)
+        if found.certain or not a
+        else lift(found.control, found.test, float(critical_t(found.difference.freedom, FIXED_Z)))
+    )
+    always = _always_valid(found, plan, looks)
+    return {
+        "difference": (b - a) * metric.unit,
+        "lift": b / a - 1 if a else None,
+        "interval_fixed": [fixed.low, fixed.high],
+        "interval_always_valid": [always.low, always.high],
+        "p_value_fixed": None if found.certain else float(found.difference.p_value),
+    }
+
+
+def _always_valid(found: Compared, plan: Plan, looks: Looks) -> Interval:
+    done = _done(plan, looks)
+    if found.certain or not found.control.value or not done:
+        return Interval(None, None)
+    gap = found.difference
+    scale = sequential.EXPECTED_LIFT * abs(float(found.control.value))
+    z = sequential.critical_z(gap.variance, done=done, scale=scale, comparisons=len(plan.arms) - 1)
+    critical = float(critical_t(gap.freedom, z))
+    return (
+        lift(found.control, found.test, critical) if np.isfinite(critical) else Interval(None, None)
+    )
+
+
+def _guardrails(plan: Plan, looks: Looks, arm: str) -> dict[str, Any]:
+    seen = looks.arms.get(arm, Seen())
+    broken, open_ = findings(plan, looks).breached[arm], unproven(looks, arm)
+    margins = plan.options.margins
+    margin = {
+        "quality": margins.quality_ratio,
+        "latency": margins.latency_ratio,
+        "failures": margins.failures,
+    }
+    return {
+        rail.name: {
+            "status": "unmeasured"
+            if rail.name not in seen.harm
+            else "breached"
+            if rail.name in broken
+            else "undecided"
+            if rail.name in open_
+            else "passed",
+            "margin": margin[rail.name],
+            "p_value_worse": seen.harm.get(rail.name),
+            "p_value_not_worse": seen.safe.get(rail.name),
+        }
+        for rail in GUARDRAILS
+    }
+
+
+def _detectable(plan: Plan, totals: Mapping[str, ArmTotals]) -> float | None:
+    """Return which relative change of cost the planned size finds 4 times of 5, by these users."""
+    traffic = traffic_of(totals[plan.arms[0].name], requests_per_day=0)
+    return detectable(plan, traffic) if traffic else None
+
+
+def detectable(plan: Plan, traffic: Traffic) -> float:
+    """Return the same by what is known of a deployment's users."""
+    users = plan.sample_size * min(plan.shares) / traffic.requests_per_user
+    return traffic.effect_of(users, arms=len(plan.arms))
+
+
+def _done(plan: Plan, looks: Looks) -> float:
+    return min(1.0, looks.results / plan.sample_size)

@@ -1,0 +1,110 @@
+"""What judges said of pairs of answers, in Postgres. Every query on `comparisons` lives here."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from common.errors import OverBudget
+from common.postgres import Pool, connection, transaction
+
+Pair = tuple[str, str, tuple[str, ...]]  # the arm that served, the other, what was preferred
+
+BUDGET_LOCK = 7_214_002  # one reservation in one experiment at a time
+
+
+class ComparisonStore:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def reserve(
+        self, experiment_id: int, request_id: str, nano_usd: int, *, budget_nano_usd: int
+    ) -> None:
+        """
+        Set a part of the budget aside; what a comparison really cost replaces it later.
+
+        Raises:
+            OverBudget: it is not there.
+        """
+        async with transaction(self._pool) as conn:
+            await conn.execute(
+                "SELECT pg_advisory_xact_lock($1, $2)", BUDGET_LOCK, experiment_id % 2**31
+            )
+            spent = await conn.fetchval(
+                """
+                SELECT coalesce(sum(coalesce(cost_nano_usd, reserved_nano_usd)), 0)::bigint
+                FROM experiments.comparisons WHERE experiment_id = $1 AND request_id <> $2
+                """,
+                experiment_id,
+                request_id,
+            )
+            if spent + nano_usd > budget_nano_usd:
+                raise OverBudget("the budget for comparing answers is spent")
+            await conn.execute(
+                """
+                INSERT INTO experiments.comparisons (experiment_id, request_id, reserved_nano_usd)
+                VALUES ($1, $2, $3) ON CONFLICT (experiment_id, request_id) DO NOTHING
+                """,
+                experiment_id,
+                request_id,
+                nano_usd,
+            )
+
+    async def record(
+        self,
+        experiment_id: int,
+        request_id: str,
+        *,
+        arm: str,
+        other: str,
+        preferred: Sequence[str],
+        cost_nano_usd: int | None,
+        failure: str,
+    ) -> None:
+        """Keep what was said; saying it again changes nothing."""
+        async with connection(self._pool) as conn:
+            await conn.execute(
+                """
+                INSERT INTO experiments.comparisons AS known
+                    (experiment_id, request_id, reserved_nano_usd, arm, other, preferred,
+                     cost_nano_usd, failure, recorded_at)
+                VALUES ($1, $2, coalesce($6, 0), $3, $4, $5, $6, $7, clock_timestamp())
+                ON CONFLICT (experiment_id, request_id) DO UPDATE SET
+                    arm = excluded.arm, other = excluded.other, preferred = excluded.preferred,
+                    cost_nano_usd = excluded.cost_nano_usd, failure = excluded.failure,
+                    recorded_at = excluded.recorded_at
+                WHERE known.recorded_at IS NULL
+                """,
+                experiment_id,
+                request_id,
+                arm,
+                other,
+                list(preferred),
+                cost_nano_usd,
+                failure or None,
+            )
+
+    async def judged(self, experiment_id: int) -> list[Pair]:
+        """Return (arm, other, what was preferred) of each judged pair, in the order of judging."""
+        async with connection(self._pool) as conn:
+            rows = await conn.fetch(
+                """
+                SELECT arm, other, preferred FROM experiments.comparisons
+                WHERE experiment_id = $1 AND recorded_at IS NOT NULL AND failure IS NULL
+                ORDER BY recorded_at, request_id
+                """,
+                experiment_id,
+            )
+        return [(row["arm"], row["other"], tuple(row["preferred"])) for row in rows]
+
+    async def spent(self, experiment_id: int) -> dict[str, Any]:
+        """Return what comparing has cost so far, and how many of the pairs failed."""
+        async with connection(self._pool) as conn:
+            row = await conn.fetchrow(
+                """
+                SELECT coalesce(sum(coalesce(cost_nano_usd, reserved_nano_usd)), 0)::bigint
+                           AS cost_nano_usd,
+                       count(*) FILTER (WHERE failure IS NOT NULL) AS failed
+                FROM experiments.comparisons WHERE experiment_id = $1
+                """,
+                experiment_id,
+            )
+        return dict(row or {})
