@@ -8,11 +8,13 @@ every 2 s.
 
 import asyncio
 import time
+import weakref
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OPENED, OpenedState
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -30,6 +32,9 @@ PAUSE_S = 2.0
 CONNECTIONS = 32
 
 _TROUBLE = Counter("optimizer_redis_trouble_total", "Trips to Redis that failed.", ["kind"])
+_CONNECTIONS = Gauge(
+    "optimizer_redis_connections", "Connections of this process's pool.", ["state"]
+)
 
 
 class NoAnswerError(Exception):
@@ -129,4 +134,16 @@ def _client(url: str, timeout_s: float) -> Redis:
         driver_info=None,  # saves two commands on every new connection
         protocol=2,
     )
+    _watch(pool)
     return Redis(connection_pool=pool)
+
+
+def _watch(pool: BlockingConnectionPool) -> None:
+    known = weakref.ref(pool)
+
+    def connections(place: int) -> int:
+        found = known()
+        return found.get_connection_count()[place][0] if found else 0
+
+    for place, state in enumerate(("idle", "used")):
+        _CONNECTIONS.labels(state).set_function(partial(connections, place))

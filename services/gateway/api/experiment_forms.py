@@ -9,17 +9,21 @@ Text = Annotated[str, Field(min_length=1, max_length=200)]
 MAX_REASON = 1000
 
 
-class ArmForm(BaseModel):
+class _Exact(BaseModel):
+    """Knows all its fields: a typo must not leave an option at its default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ArmForm(_Exact):
     name: str | None = Field(default=None, description="default: control, test, test_2, ...")
     strategy: str
     parameters: dict[str, Any] = Field(default_factory=dict)
     weight: float = Field(default=1, gt=0, le=1000, description="share of the users, relative")
 
 
-class GuardrailsForm(BaseModel):
+class GuardrailsForm(_Exact):
     """How much worse an arm may be before it is stopped."""
-
-    model_config = ConfigDict(extra="forbid")
 
     quality: float | None = Field(default=None, ge=0, le=0.5, description="relative; default 0.02")
     latency: float | None = Field(
@@ -30,22 +34,18 @@ class GuardrailsForm(BaseModel):
     )
 
 
-class ScopeForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ScopeForm(_Exact):
     tenant: str = Field(default="", max_length=200, description="empty: of any key")
     tag: str = Field(default="", max_length=200, description="of x-optimizer-tag; empty: any")
 
 
-class ComparingForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ComparingForm(_Exact):
     share: float = Field(gt=0, le=1, description="of the requests that both arms answer")
     judge_model: Text
     budget_usd: float = Field(gt=0, le=1_000_000)
 
 
-class ExperimentForm(BaseModel):
+class ExperimentForm(_Exact):
     name: str = Field(min_length=1, max_length=200, pattern=r"\S")
     description: str | None = Field(default=None, max_length=10_000)
     control_strategy: str | None = None
@@ -86,9 +86,7 @@ class ReasonForm(BaseModel):
     reason: str = Field(default="", max_length=MAX_REASON)
 
 
-class PlanForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class PlanForm(_Exact):
     minimum_detectable_effect: float | None = Field(
         default=None, gt=0, lt=1, description="relative change of the cost per request"
     )
@@ -96,10 +94,8 @@ class PlanForm(BaseModel):
     arms: int = Field(default=2, ge=2, le=8)
 
 
-class ResultForm(BaseModel):
+class ResultForm(_Exact):
     """One result that was observed elsewhere."""
-
-    model_config = ConfigDict(extra="forbid")
 
     request_id: Text
     user_id: str = Field(min_length=1, max_length=256)

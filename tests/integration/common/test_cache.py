@@ -5,6 +5,7 @@ import time
 from uuid import uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from common.cache import Cache
@@ -66,6 +67,22 @@ async def test_a_trip_that_is_cancelled_ends_cancelled(redis_url):
         await asyncio.wait([trip])
         assert trip.cancelled(), f"after {ticks} ticks"
         await line.close()
+
+
+async def test_the_gauges_count_connections(redis_url):
+    def gauge(state):
+        return REGISTRY.get_sample_value("optimizer_redis_connections", {"state": state})
+
+    async def count(redis):
+        await redis.ping()
+        async with redis.client():
+            return gauge("idle"), gauge("used")
+
+    line = RedisLine(redis_url)
+    assert (0, 0) == (gauge("idle"), gauge("used"))
+    assert (0, 1) == await line.trip(count)
+    assert (1, 0) == (gauge("idle"), gauge("used"))
+    await line.close()
 
 
 async def test_a_lifetime_is_kept(cache, redis):

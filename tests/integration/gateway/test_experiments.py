@@ -109,6 +109,7 @@ async def test_what_a_size_can_find_goes_by_the_smallest_arm(stack):
         {"control_strategy": None, "test_strategy": None},
         {"guardrails": {"quality": 2}},
         {"guardrails": {"speed": 0.1}},
+        {"auto_promot": True},  # not one that we know
         {"traffic_share": 0},
         {"traffic_share": 1.5},
         {"max_duration_days": -1},
