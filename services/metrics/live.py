@@ -43,6 +43,9 @@ class Live:
 
     async def _push(self) -> None:
         latest = await self._reporting.snapshot()
-        if latest.json != self._pushed:
-            await self._cache.publish(METRICS_LIVE, latest.json)
+        if latest.json == self._pushed:
+            return
+        if await self._cache.publish(METRICS_LIVE, latest.json):
             self._pushed = latest.json
+        else:
+            self._changed.set()  # Redis is away: whoever watches is still to be told

@@ -181,7 +181,7 @@ async def build(settings: RouterSettings) -> Service:
         feedback=Feedback(ledger, answers, pool, on_grown=grown.set),
         stats=FeedbackStats(pool),
         estimates=Estimates(pool, strategies),
-        requests=Requests(pool),
+        requests=Requests(pool, caught_up=lambda: ledger.caught_up),
         breakers=breakers,
         replica=replica,
         usage=lambda day, tenant: usage.hours(pool, day, tenant=tenant),

@@ -1,13 +1,13 @@
 """Requests that have ended, out of the ledger: in pages, and one with all that belongs to it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
 
-from common.errors import Invalid, NotFound
+from common.errors import Invalid, NotFound, Unavailable
 from common.ids import first_id_at, time_of
 from common.postgres import Connection, Pool, connection
 from services.router.domain.entries import Kind, Row
@@ -81,8 +81,15 @@ class Story:
 
 
 class Requests:
-    def __init__(self, pool: Pool) -> None:
+    """
+    Args:
+        pool: Of the ledger.
+        caught_up: Whether Postgres holds all that the ledger ever acknowledged.
+    """
+
+    def __init__(self, pool: Pool, *, caught_up: Callable[[], bool] = lambda: True) -> None:
         self._pool = pool
+        self._caught_up = caught_up
 
     async def page(self, wanted: Wanted, *, before: UUID | None, limit: int) -> Page:
         """
@@ -116,11 +123,14 @@ class Requests:
 
         Raises:
             NotFound: no request of this tenant has ended under this id.
-            Unavailable: Postgres is silent.
+            Unavailable: Postgres is silent, or the ledger is catching up with the request.
         """
+        caught_up = self._caught_up()  # asked first: what comes meanwhile is not to be denied
         async with connection(self._pool) as conn:
             rows = [ledger_table.row_of(record) for record in await conn.fetch(_OF_ONE, request_id)]
             if not rows or rows[0].kind != Kind.CLOSED or tenant not in (None, rows[0].tenant):
+                if not rows and not caught_up:
+                    raise Unavailable("the ledger is catching up; try again", retry_after_s=1)
                 raise NotFound("no such request")
             attempts = await _attempts(conn, rows[0])
         return Story(rows[0], attempts, rows[-1] if rows[-1].kind == Kind.FEEDBACK else None)

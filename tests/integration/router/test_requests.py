@@ -9,9 +9,9 @@ import orjson
 import pytest
 from optimizer.router.v1 import router_pb2
 
-from common.errors import Invalid, NotFound
+from common.errors import Invalid, NotFound, Unavailable
 from common.grpc_client import call
-from common.ids import first_id_at
+from common.ids import first_id_at, new_id
 from common.postgres import connection
 from services.router.domain.entries import Kind, Row
 from services.router.store import ledger_table, requests, usage
@@ -204,6 +204,11 @@ async def test_a_request_that_has_not_ended_is_not_there(pool):
 
     with pytest.raises(NotFound):
         await Requests(pool).find(opened.attempt_id, tenant=None)
+
+
+async def test_while_the_ledger_catches_up_a_request_is_not_denied(pool):
+    with pytest.raises(Unavailable, match="catching up"):
+        await Requests(pool, caught_up=lambda: False).find(new_id(), tenant=None)
 
 
 async def test_a_days_usage_is_what_the_ledger_has_to_the_nano(pool):

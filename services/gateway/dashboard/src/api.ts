@@ -34,10 +34,10 @@ export async function ask<T>(path: string, body?: unknown): Promise<T> {
   let answer: Response;
   try {
     answer = await fetch(path, request);
+    if (answer.ok) return (await answer.json()) as T;
   } catch {
     throw new Refusal(0, "The gateway does not answer.");
   }
-  if (answer.ok) return (await answer.json()) as T;
   if (answer.status === 401) {
     if (given !== key()) return ask<T>(path, body); // a key came meanwhile, and is not to blame
     wanted.dispatchEvent(new Event("key"));

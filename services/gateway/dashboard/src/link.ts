@@ -19,6 +19,7 @@ class Link {
   private socket: WebSocket | null = null;
   private timer = 0;
   private poller = 0;
+  private round = 0; // answers to an earlier round's polls come too late
   private failures = 0;
 
   constructor() {
@@ -50,7 +51,7 @@ class Link {
     this.socket = socket;
     socket.onmessage = (event: MessageEvent<string>) => {
       this.failures = 0;
-      clearInterval(this.poller);
+      this.unpoll();
       this.take(JSON.parse(event.data) as Snapshot);
     };
     socket.onclose = () => {
@@ -62,7 +63,7 @@ class Link {
 
   private close(): void {
     clearTimeout(this.timer);
-    clearInterval(this.poller);
+    this.unpoll();
     const socket = this.socket;
     this.socket = null; // so that its end is nobody's loss
     socket?.close();
@@ -76,12 +77,20 @@ class Link {
     this.timer = window.setTimeout(() => this.open(), wait);
   }
 
+  private unpoll(): void {
+    clearInterval(this.poller);
+    this.round++;
+  }
+
   private poll(why: string): void {
+    const mine = this.round;
     const look = async (): Promise<void> => {
       if (document.hidden) return;
       try {
-        this.take(await ask<Snapshot>("/routing/metrics"), why);
+        const snapshot = await ask<Snapshot>("/routing/metrics");
+        if (mine === this.round) this.take(snapshot, why);
       } catch (error) {
+        if (mine !== this.round) return;
         const told = explain(error);
         if (!(error instanceof Refusal) || !error.status) this.trouble("bad", `Disconnected: ${told}`, told);
         else if (error.status !== 401) this.trouble("warn", told, told); // it answers; a key is asked for above

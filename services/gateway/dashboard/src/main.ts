@@ -35,6 +35,7 @@ function show(first = false): void {
   const view = VIEWS[name];
   if (!view) return;
   leave();
+  for (const open of document.querySelectorAll("dialog")) open.close(); // they belong to a view
   document.title = `${view.title} · AI cost optimizer`;
   for (const one of links) {
     if (one.dataset["view"] === name) one.setAttribute("aria-current", "page");

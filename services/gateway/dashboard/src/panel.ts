@@ -62,7 +62,7 @@ export function panel<T>(
 }
 
 /** Draw anew, and leave tables scrolled as they were. */
-function inPlace(body: HTMLElement, draw: () => void): void {
+export function inPlace(body: HTMLElement, draw: () => void): void {
   const scrolled = [...body.querySelectorAll(".scroll")];
   const before = scrolled.map((one) => one.scrollLeft);
   const focused = scrolled.findIndex((one) => one === document.activeElement);

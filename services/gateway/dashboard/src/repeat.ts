@@ -1,5 +1,6 @@
 /** Do something again and again: while somebody looks, and less often while it fails. */
 
+const FIRST_MS = 5000; // at most, before a look that failed is repeated
 const MOST_MS = 30_000;
 
 export type Stop = () => void;
@@ -31,7 +32,8 @@ export function repeat(work: () => Promise<unknown>, everyMs: number): Repeated 
       again = false;
       void run();
     } else if (!stopped && !document.hidden) {
-      timer = window.setTimeout(run, Math.min(MOST_MS, everyMs * 2 ** failures));
+      const patience = Math.min(MOST_MS, Math.min(everyMs, FIRST_MS) * 2 ** failures);
+      timer = window.setTimeout(run, failures ? patience : everyMs);
     }
   };
   const looked = (): void => {

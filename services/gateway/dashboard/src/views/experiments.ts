@@ -9,6 +9,7 @@ import type { Experiment, Model, Plan } from "../types";
 import { promotions } from "./promotions";
 
 const PAUSE_MS = 300; // nobody has typed for so long
+const AGAIN_MS = 5000; // after a plan that failed
 const STRATEGIES = ["best", "complexity", "hybrid", "learning", "cascade", "cheapest", "fixed"];
 
 export function experiments(root: HTMLElement, _: string): Stop {
@@ -103,9 +104,10 @@ function form(): HTMLElement {
 
   let waiting = 0;
   let asked = 0;
-  const plan = (by: "effect" | "size"): void => {
+  const plan = (by: "effect" | "size", inMs = PAUSE_MS): void => {
+    asked++; // what was asked before answers something else
     clearTimeout(waiting);
-    waiting = window.setTimeout(() => void look(by), PAUSE_MS);
+    waiting = window.setTimeout(() => told.isConnected && void look(by), inMs);
   };
   const look = async (by: "effect" | "size"): Promise<void> => {
     const given = Number(by === "effect" ? effect.value : size.value);
@@ -115,12 +117,14 @@ function form(): HTMLElement {
       const wanted =
         by === "effect" ? { minimum_detectable_effect: given / 100 } : { sample_size: given };
       const found = await ask<Plan>("/experiments/plan", wanted);
-      if (mine !== asked) return; // typed on meanwhile
+      if (mine !== asked) return;
       if (by === "effect") size.value = String(found.sample_size);
       else effect.value = String(Number((100 * found.minimum_detectable_effect).toPrecision(3)));
       told.textContent = words(found);
     } catch (error) {
-      if (mine === asked) told.textContent = explain(error);
+      if (mine !== asked) return;
+      told.textContent = explain(error);
+      plan(by, AGAIN_MS);
     }
   };
   effect.addEventListener("input", () => plan("effect"));
@@ -145,7 +149,7 @@ function form(): HTMLElement {
         auto_promote: promote.checked,
         scope: { tag: tag.value },
       });
-      location.hash = `#/experiments/${made.id}`;
+      if (told.isConnected) location.hash = `#/experiments/${made.id}`;
     } catch (error) {
       trouble.textContent = explain(error);
       trouble.hidden = false;

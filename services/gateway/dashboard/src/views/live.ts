@@ -4,7 +4,7 @@ import { Chart, type Line } from "../chart";
 import { type Child, empty, figure, fill, h, table } from "../dom";
 import { count, ms, number, percent, small, usd } from "../format";
 import { link } from "../link";
-import { panel, section } from "../panel";
+import { inPlace, panel, section } from "../panel";
 import type { Stop } from "../repeat";
 import type { History, Snapshot, Stats, Usage } from "../types";
 import { requests } from "./requests";
@@ -88,8 +88,13 @@ export function live(root: HTMLElement): Stop {
   );
   const last = requests();
   const usage = h("div", {}, h("p", { class: "loading" }, "Loading"));
+  let drawn = "";
   const away = link.listen(
-    (snapshot) => drawUsage(usage, snapshot),
+    (snapshot) => {
+      const now = JSON.stringify([snapshot.strategy_performance, snapshot.provider_usage]);
+      if (now !== drawn) inPlace(usage, () => drawUsage(usage, snapshot));
+      drawn = now;
+    },
     (why) => fill(usage, h("p", { class: "trouble", role: "status" }, why)),
   );
 

@@ -6,7 +6,7 @@ import { change, count, usd } from "../format";
 import { type Repeated, repeat } from "../repeat";
 import type { Experiment, Models, Results, Totals } from "../types";
 
-const EVERY_MS = 60_000;
+const EVERY_MS = 30_000;
 const MOST = 5; // running ones, and as many that have ended
 const RECENT_MS = 7 * 86_400_000;
 const METRIC = "cost_per_successful_request";
