@@ -14,6 +14,7 @@ from common.redis_listen import listen
 from tests.conftest import paused
 
 NOWHERE = "unix:///nowhere/redis.sock"
+PATIENCE_S = 5.0  # of a trip, where a test is not about how long one may take
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ async def redis(redis_url):
 
 @pytest.fixture
 async def cache(redis_url):
-    made = Cache(redis_url, prefix=f"test-{uuid4().hex}:")
+    made = Cache(redis_url, prefix=f"test-{uuid4().hex}:", timeout_s=PATIENCE_S)
     yield made
     await made.flush()
     await made.close()
@@ -127,7 +128,9 @@ async def test_another_type_under_the_key_is_a_miss_and_no_reason_to_give_up(cac
 
 
 async def test_flushing_forgets_own_keys_only(redis_url, redis):
-    mine, other = Cache(redis_url, prefix="a[*]?:"), Cache(redis_url, prefix="ab:")
+    mine, other = (
+        Cache(redis_url, prefix=prefix, timeout_s=PATIENCE_S) for prefix in ("a[*]?:", "ab:")
+    )
     for number in range(1200):
         await mine.set(str(number), number)
     await other.set("kept", 1)

@@ -186,8 +186,9 @@ async def test_the_server_keeps_a_tenth_of_the_callers_time(stack):
         return str(remaining_s(context)).encode()
 
     stack.metrics.work = work
+    await stack.ask()  # connecting takes from the time as well
 
-    assert 0.85 < float(await stack.ask(timeout_s=1)) < 0.95  # gRPC rounds deadlines
+    assert 8 < float(await stack.ask(timeout_s=10)) < 9.5  # gRPC rounds deadlines
     assert 540 == float(await stack.ask(timeout_s=10_000))
     assert 60 == float((await stack.stub.GetSnapshot(SNAPSHOT)).json)
 

@@ -89,7 +89,7 @@ async def test_a_snapshot_is_left_in_redis_and_published(metrics, ledger, redis_
 
 async def test_a_burst_is_pushed_once_an_interval(metrics, ledger, redis_url):
     redis = Redis.from_url(redis_url)
-    async with redis.pubsub() as pubsub, metrics(redis_url=redis_url, live_interval_s=5) as it:
+    async with redis.pubsub() as pubsub, metrics(redis_url=redis_url, live_interval_s=60) as it:
         await pubsub.subscribe(METRICS_LIVE)
         await pubsub.get_message(timeout=5)
         for n in range(1, 6):

@@ -11,8 +11,7 @@ from services.router.store.ledger_reader import LedgerReader
 from services.router.store.reaper import Reaper
 from tests.ledger_builders import Follower, a_ledger_database, a_row
 
-NOW = datetime.now(UTC)
-OLD = NOW - timedelta(days=30)
+OLD = datetime.now(UTC) - timedelta(days=30)
 
 
 @pytest.fixture
@@ -44,10 +43,14 @@ async def everyone_reads(pool, *consumers):
 
 
 async def test_replicas_that_race_make_each_day_once(pool):
+    before = datetime.now(UTC).date()
     await asyncio.gather(*(partitions.make_ahead(pool) for _ in range(4)))
+    after = datetime.now(UTC).date()  # it may have become tomorrow
 
-    expected = [f"{day:%Y%m%d}" for day in partitions.days_ahead(NOW.date())]
-    assert expected == await days(pool)
+    expected = [
+        [f"{day:%Y%m%d}" for day in partitions.days_ahead(today)] for today in (before, after)
+    ]
+    assert await days(pool) in expected
 
 
 async def test_an_old_day_is_dropped_once_everyone_has_read_it(pool):

@@ -89,25 +89,25 @@ async def test_one_that_keeps_hanging_is_left_alone(scene):
     for _ in range(2):
         await scene.answer()
 
-    began = time.monotonic()
     await scene.answer()
 
     assert len(scene.first.received) == 2
-    assert time.monotonic() - began < SLOW_AFTER_S
 
 
 async def test_where_one_model_hangs_its_provider_is_asked_again_within_its_budget(scene):
     scene.candidates._budget = RetryBudget(free=1, ratio=0)
     scene.second.plays(*[hangs] * 2, answers(a_completion(model="small")))
 
+    began = time.monotonic()
     answered, late = await asyncio.wait(
-        [asyncio.create_task(scene.answer(BIG, SMALL, within_s=0.8)) for _ in range(2)],
-        timeout=4 * SLOW_AFTER_S,
+        [asyncio.create_task(scene.answer(BIG, SMALL, within_s=2)) for _ in range(2)],
+        return_when=asyncio.FIRST_COMPLETED,
     )
 
     assert [SMALL] == [task.result().answered for task in answered]
     (late_one,) = late
-    assert (await late_one).answered is SMALL  # when its share of the time was over
+    assert (await late_one).answered is SMALL
+    assert time.monotonic() - began > 0.9  # when its share of the time, a second, was over
 
 
 async def test_many_that_hang_at_once_are_all_answered_soon(scene):

@@ -134,15 +134,15 @@ async def test_while_postgres_is_silent_what_is_learned_now_decides(pool, databa
     await teach(pool, learned, 5)
     await frozen.at("in memory")
     before = missed()
-    monkeypatch.setattr(snapshots, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(snapshots, "PATIENCE_S", 1.0)
 
     with database.paused():
         began = time.monotonic()
         assert await asyncio.gather(*(frozen.at(START) for _ in range(5))) == [None] * 5
-        assert time.monotonic() - began < 0.5  # together, not one after the other
+        assert time.monotonic() - began < 3  # together, not one after the other
         began = time.monotonic()
         assert await frozen.at(START) is None
-        assert time.monotonic() - began < 0.05  # nobody waits for it twice
+        assert time.monotonic() - began < 0.5  # nobody waits for it twice
         assert await frozen.at("in memory") is not None
 
     assert 6 == missed() - before

@@ -29,6 +29,15 @@ class Client:
         async with self.session.get(self.url + path, headers=headers) as answer:
             return await answer.json(content_type=None)
 
+    async def busy(self, *, billed):
+        """Return when a request is being answered and that many are on the bill."""
+        async with asyncio.timeout(5):
+            while True:
+                bill = await self.get("/bill?limit=10000")
+                if bill["in_flight"] and len(bill["entries"]) >= billed:
+                    return
+                await asyncio.sleep(0.01)
+
     async def quiet(self):
         """Return when no request is being answered any more."""
         async with asyncio.timeout(5):

@@ -109,12 +109,13 @@ async def test_what_was_generated_before_a_cut_arrives(sandbox):
 @pytest.mark.parametrize("directive", ["hang", "stall_after=0", "stall_after=3", "heartbeats"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_silence_lasts_until_the_client_leaves(sandbox, directive, stream):
+    expected = {"stall_after=3": 1}.get(directive, 0)
+    asked = asyncio.create_task(sandbox.ask(f"rivers [[fault:{directive}]]", stream=stream))
+    await sandbox.busy(billed=expected)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.15):
-            await sandbox.ask(f"rivers [[fault:{directive}]]", stream=stream)
+        await asyncio.wait_for(asked, 0.15)
 
     await sandbox.quiet()
-    expected = {"stall_after=3": 1}.get(directive, 0)
     assert expected == len(await sandbox.entries())
 
 
