@@ -63,8 +63,12 @@ class ComposeStack(StackUnderTest):
             shutil.rmtree(self._folder, ignore_errors=True)
 
     async def kill(self, service: str) -> None:
-        """Docker takes a kill for a wish and does not restart what it killed: we do."""
-        container = (await self._compose("ps", "--quiet", service)).split()[0]
+        """
+        Docker takes a kill for a wish and does not restart what it killed: we do.
+
+        Compose is not asked for the name: while it answers, a short load may be over.
+        """
+        container = f"{self._project}-{service}-1"
         await self._docker("kill", "--signal", "KILL", container)
         await self._docker("start", container)
 

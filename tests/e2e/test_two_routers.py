@@ -28,7 +28,7 @@ async def test_the_load_is_spread_over_both(two_routers, since):
 
 
 async def test_one_dies_and_the_other_goes_on(two_routers, since):
-    tally = await under_fire(two_routers, Traffic(two_routers, seed=22), 300)
+    tally, _ = await under_fire(two_routers, Traffic(two_routers, seed=22), 300)
 
     books = await closed_books(two_routers, since)
     assert [] == tally.odd
