@@ -75,6 +75,13 @@ async def complaints(page: Page) -> list[str]:
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found["violations"]]
 
 
+def in_usd(amount: float) -> str:
+    """Two decimals from a dollar on; three digits below."""
+    size = abs(amount)
+    text = f"{size:.2f}" if size >= 1 else f"{float(f'{size:.3g}'):.9f}".rstrip("0")
+    return f"{'−' if amount < 0 else ''}${text}"  # noqa: RUF001 - as it is shown
+
+
 async def exact(page: Page, tile: str) -> float | None:
     """Read a tile's figure, unrounded."""
     value = await page.locator(f"#{tile} data").get_attribute("value")

@@ -7,7 +7,9 @@ from itertools import count
 import pytest
 from playwright.async_api import expect
 
+from tests.e2e.books import closed_books
 from tests.e2e.browser import a_browser, a_page, complaints, exact, give_key
+from tests.e2e.figures import within_a_day
 from tests.e2e.stack import until
 
 AT_ONCE = 8
@@ -63,8 +65,8 @@ async def today(stack):
 
 async def test_the_figures_are_the_api_s_while_traffic_flows(stack, since, browser):
     seen = []
-    asked = (await today(stack))["requests"]
-    async with a_page(browser, stack) as page:
+    async with within_a_day(), a_page(browser, stack) as page:
+        asked = (await today(stack))["requests"]
         await expect(page.locator("#spend .hint")).to_contain_text("requests")
         for wave in range(3):
             await asyncio.gather(
@@ -82,8 +84,8 @@ async def test_the_figures_are_the_api_s_while_traffic_flows(stack, since, brows
 
             await until(equal, within_s=20)
 
-    assert len(set(seen)) >= 3
-    assert seen == sorted(seen)
+        assert len(set(seen)) >= 3
+        assert seen == sorted(seen)
 
 
 async def test_an_experiment_made_on_the_page_runs_to_its_verdict(stack, since, browser):
@@ -151,7 +153,10 @@ async def measured_beside_saved(page, stack, id_, name):
     async def equal():  # once the answers that were under way at its end are in
         await page.reload()
         line = page.locator("#measured li").filter(has_text=name)
-        await expect(line).to_contain_text("test (cheapest) costs")
+        try:
+            await expect(line).to_contain_text("test (cheapest) costs")
+        except AssertionError:
+            return False
         found = (await stack.get(f"/experiments/{id_}/results")).json
         effects = found["comparisons"]["test"]["metrics"]["cost_per_successful_request"]
         effect = effects["cuped"] or effects["raw"]
@@ -159,7 +164,7 @@ async def measured_beside_saved(page, stack, id_, name):
         told = [effect["lift"], *effect["interval_always_valid"]]
         return told == [float(one) for one in shown]
 
-    await until(equal, within_s=20)
+    await until(equal, within_s=45)
 
 
 async def keep_asking(stack, since, id_, number):
@@ -315,6 +320,7 @@ async def test_the_last_hour_is_drawn_and_a_request_explained(stack, browser):
 async def test_the_last_request_tells_its_story(stack, since, browser):
     asked = await stack.chat(f"{since} Explain why the sky is blue.", user=HOSTILE[0])
     id_ = asked.headers["x-request-id"]
+    await closed_books(stack, since)  # until then it may wait in a journal
     told = (await stack.get(f"/requests/{id_}")).json
     async with a_page(browser, stack) as page:
         await page.locator(f'[data-id="{id_}"]').click()
@@ -332,14 +338,14 @@ async def test_what_cannot_be_refreshed_is_called_old(stack, browser):
         await expect(page.locator("#spend .hint")).to_contain_text("requests")
         await page.route("**/stats", lambda route: route.abort())
 
-        await expect(page.get_by_text("What is shown is old")).to_be_visible(timeout=10_000)
+        await expect(page.get_by_text("What is shown is old").first).to_be_visible()
 
 
 async def test_a_lost_gateway_is_found_again(fresh, browser):
     async with a_page(browser, fresh) as page:
         await expect(page.locator(".link")).to_contain_text("Live")
         await fresh.kill("gateway")
-        await expect(page.locator(".link")).to_contain_text("Disconnected", timeout=10_000)
+        await expect(page.locator(".link")).to_contain_text("Disconnected")
         await fresh.ready("gateway")
 
         await expect(page.locator(".link")).to_contain_text("Live", timeout=40_000)
