@@ -8,7 +8,9 @@ another and all can run at once; behind all of them is the one sandbox.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SCALED = "{connect: 2, first_token: 8, idle: 2, total: 16, failover: 3}"
+# Far apart: who is merely slow under all cases at once is not taken for one that hangs, and who
+# hangs is left for another one long before its own time is over.
+SCALED = "{connect: 2, first_token: 20, idle: 2, total: 40, failover: 6}"
 AS_SHIPPED = "{}"  # where the promise is a number of seconds
 WORDS = " ".join(f"word{number}" for number in range(60))  # 60 tokens of the sandbox
 
@@ -98,13 +100,13 @@ CASES = (
     Case("03-one-500", ["status=500,times=1"], Outcome([("tiny", "unknown"), ("tiny", "ok")])),
     Case("04-503-for-ever", ["status=503"], falls_back("failed")),
     Case("05-tcp-reset", ["cut_after=0"], falls_back("unknown", "unknown")),
-    Case("06-never-answers", ["hang"], falls_back("unknown"), within_s=6),
+    Case("06-never-answers", ["hang"], falls_back("unknown")),
     Case(
         "07-first-token-after-20-s",
         ["first_token_s=20"],
         falls_back("unknown"),
         timeouts=AS_SHIPPED,
-        within_s=15,
+        within_s=18,
     ),
     Case(
         "08-cut-after-40-of-60",

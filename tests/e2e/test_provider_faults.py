@@ -49,10 +49,9 @@ async def an_outage(stack, *, streamed):
         messages = [{"role": "user", "content": prompt}]
         return ask(stack, first_choice, streamed=streamed, messages=messages, max_tokens=10)
 
-    during = [
-        await one(f"x [[fault:status=503,models=tiny]] {number}")
-        for number in range(FAILURES_TO_OPEN + 3)
-    ]
+    prompts = [f"x [[fault:status=503,models=tiny]] {number}" for number in range(8)]
+    during = [await one(prompt) for prompt in prompts[:FAILURES_TO_OPEN]]
+    during += await asyncio.gather(*map(one, prompts[FAILURES_TO_OPEN:]))  # while it rests
     ended, after = time.monotonic(), []
     while not after or (
         after[-1].model != first_choice and time.monotonic() - ended < RECOVERED_WITHIN_S
