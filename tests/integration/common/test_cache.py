@@ -198,7 +198,7 @@ async def test_connecting_to_a_silent_redis_is_bounded_too(redis_url, redis_serv
     cache = Cache(redis_url, prefix="p:")
 
     with paused(redis_server.process.pid):
-        assert await timed(*(cache.get("key") for _ in range(50))) < 0.5
+        assert await timed(*(cache.get("key") for _ in range(50))) < 2  # unbounded, it is for ever
     await cache.close()
 
 
