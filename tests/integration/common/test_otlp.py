@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -17,6 +18,18 @@ from tests.otlp_receiver import otlp_receiver
 TRACE = "4b" * 16
 CALLER = "00f0" * 4
 KEPT, UNKEPT = f"00-{TRACE}-{CALLER}-01", f"00-{'5c' * 16}-{CALLER}-00"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_thread_goes_on():
+    """Wait for those that a bounded end left behind: they draw from the numbers of later tests."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+        yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("Otel"):
+            thread.join(10)
+            assert not thread.is_alive(), thread.name
 
 
 @pytest.fixture
