@@ -8,7 +8,9 @@ them: eight models, each asked twenty-nine times a minute.
 import statistics
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from time import perf_counter
+from typing import NamedTuple
 
 import aiohttp
 import asyncpg
@@ -26,6 +28,8 @@ from services.metrics.usecases import Reporting
 ASKED = 15
 HISTORY_MS, MISS_MS = 200, 50
 ANEW = "a snapshot made anew"
+FORGOTTEN = "a day of minutes forgotten"
+DAYS = 30
 FILL_S = 600.0
 WINDOWS = ("1h", "24h", "7d", "30d")
 MODELS = 8
@@ -37,13 +41,19 @@ BUCKETS = {60: 14, 900: 35, 3600: 51, 21_600: 60}
 Times = Mapping[str, list[float]]  # in ms, by what was asked
 
 
-async def run() -> tuple[int, Times]:
-    """Return how many requests there were, and how long what took."""
+class Filled(NamedTuple):
+    requests: int
+    rows: int
+    mib: int
+
+
+async def run() -> tuple[Filled, Times]:
+    """Return what there was, and how long what took."""
     async with (
         bench_stack() as stack,
         aiohttp.ClientSession(base_url=stack.base_url) as session,
     ):
-        requests = await _fill(database_url(stack))
+        filled = await _fill(database_url(stack))
 
         async def get(path: str) -> None:
             async with session.get(path) as answer:
@@ -56,19 +66,28 @@ async def run() -> tuple[int, Times]:
             for by in ("", "&by=model", "&by=key")
         ]
         times = {path: await _timed(lambda path=path: get(path)) for path in (*paths, "/stats")}  # type: ignore[misc]
-        return requests, times | {ANEW: await _made_anew(database_url(stack))}
+        return filled, times | await _within(database_url(stack))
 
 
-async def _made_anew(url: str) -> list[float]:
-    """Make snapshots as the service does that has none, without the two ways over the wire."""
+async def _within(url: str) -> dict[str, list[float]]:
+    """Do what the service does of itself: make a snapshot when it has none, and forget."""
     settings = MetricsSettings(database_url=url, internal_token="unused")  # type: ignore[arg-type]  # noqa: S106
     pool = await open_pool(settings)
+    store = RollupStore(pool)
+    ages = iter(range(DAYS - 1, 0, -1))
+
+    async def make() -> None:
+        await Reporting(store, History(pool), Cache(None, prefix="")).snapshot()
+
+    async def forget() -> None:
+        began = datetime.now(UTC) - timedelta(days=DAYS + 1)
+        minutes_before = datetime.now(UTC) - timedelta(days=next(ages))
+        await store.forget(
+            rollups_before=began, minutes_before=minutes_before, requests_before=began
+        )
+
     try:
-
-        async def make() -> None:
-            await Reporting(RollupStore(pool), History(pool), Cache(None, prefix="")).snapshot()
-
-        return await _timed(make)
+        return {ANEW: await _timed(make), FORGOTTEN: await _timed(forget)}
     finally:
         await close_pool(pool)
 
@@ -82,7 +101,7 @@ async def _timed(do: Callable[[], Awaitable[None]]) -> list[float]:
     return times
 
 
-def render(requests: int, times: Times, told: Mapping[str, str]) -> str:
+def render(filled: Filled, times: Times, told: Mapping[str, str]) -> str:
     """Write the section of the page."""
     slowest = max((path for path in times if "history" in path), key=lambda p: _median(times[p]))
     promises = [
@@ -106,9 +125,11 @@ def render(requests: int, times: Times, told: Mapping[str, str]) -> str:
     return "\n".join(
         [
             *opening(told, promises),
-            f"{requests:,} requests in thirty days, {MODELS} models.",
+            f"{filled.requests:,} requests in thirty days, {MODELS} models: {filled.rows:,} rows,",
+            f"{filled.mib:,} MiB with their indexes.",
             "One key, confidence and outcome: more of them multiply the rows that are read.",
-            f"Each {ASKED} times, over HTTP; {ANEW}, within the process that makes it.",
+            f"Each {ASKED} times, over HTTP; {ANEW} and {FORGOTTEN},",
+            "within the process that does it.",
             "",
             *table(("", "p50 ms", "max ms"), rows),
         ]
@@ -119,7 +140,7 @@ def _median(times: list[float]) -> float:
     return statistics.median(times)
 
 
-async def _fill(url: str) -> int:
+async def _fill(url: str) -> Filled:
     conn = await asyncpg.connect(url)
     try:
         await conn.execute(
@@ -134,7 +155,7 @@ async def _fill(url: str) -> int:
         for grain_s, buckets in BUCKETS.items():
             starts = f"""
                 generate_series(
-                    date_bin(interval '{grain_s} s', now(), 'epoch') - interval '30 days',
+                    date_bin(interval '{grain_s} s', now(), 'epoch') - interval '{DAYS} days',
                     now(), interval '{grain_s} s') AS start"""
             count = REQUESTS_A_MINUTE * grain_s // 60
             await conn.execute(
@@ -157,12 +178,18 @@ async def _fill(url: str) -> int:
             )
         await conn.execute("VACUUM ANALYZE metrics.rollups", timeout=FILL_S)
         await conn.execute("VACUUM ANALYZE metrics.durations", timeout=FILL_S)
-        filled: int = await conn.fetchval(
-            "SELECT sum(requests)::bigint FROM metrics.rollups WHERE grain_s = 60"
+        (found,) = await conn.fetch(
+            """
+            SELECT (SELECT sum(requests)::bigint FROM metrics.rollups WHERE grain_s = 60),
+                   (SELECT count(*) FROM metrics.rollups)
+                       + (SELECT count(*) FROM metrics.durations),
+                   (pg_total_relation_size('metrics.rollups')
+                       + pg_total_relation_size('metrics.durations')) >> 20
+            """
         )
+        return Filled(*found)
     finally:
         await conn.close()
-    return filled
 
 
 def main() -> int:
