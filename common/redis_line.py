@@ -8,10 +8,10 @@ every 2 s.
 
 import asyncio
 import time
-import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
+from weakref import WeakSet
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -33,8 +33,9 @@ CONNECTIONS = 32
 
 _TROUBLE = Counter("optimizer_redis_trouble_total", "Trips to Redis that failed.", ["kind"])
 _CONNECTIONS = Gauge(
-    "optimizer_redis_connections", "Connections of this process's pool.", ["state"]
+    "optimizer_redis_connections", "Connections of this process's pools.", ["state"]
 )
+_POOLS: WeakSet[BlockingConnectionPool] = WeakSet()
 
 
 class NoAnswerError(Exception):
@@ -134,16 +135,13 @@ def _client(url: str, timeout_s: float) -> Redis:
         driver_info=None,  # saves two commands on every new connection
         protocol=2,
     )
-    _watch(pool)
+    _POOLS.add(pool)
     return Redis(connection_pool=pool)
 
 
-def _watch(pool: BlockingConnectionPool) -> None:
-    known = weakref.ref(pool)
+def _connections(place: int) -> int:
+    return sum(pool.get_connection_count()[place][0] for pool in list(_POOLS))
 
-    def connections(place: int) -> int:
-        found = known()
-        return found.get_connection_count()[place][0] if found else 0
 
-    for place, state in enumerate(("idle", "used")):
-        _CONNECTIONS.labels(state).set_function(partial(connections, place))
+for _place, _state in enumerate(("idle", "used")):
+    _CONNECTIONS.labels(_state).set_function(partial(_connections, _place))

@@ -54,13 +54,16 @@ class Live:
         return self._newest or _nothing()
 
     async def _look(self) -> None:
+        before, found = self._newest, None
         try:
             seen, pushed = await self._snapshots.look()
         except Failure as failure:
             log.warning("live_metrics_silent", reason=failure.message)
-            self._newest = None
         else:
-            self._newest = seen if pushed else _polled(seen)
+            found = seen if pushed else _polled(seen)
+        if self._newest is not before:
+            return  # one was pushed meanwhile, and is newer
+        self._newest = found
         self._until = time.monotonic() + self._poll_s
 
 

@@ -61,6 +61,7 @@ async def rebuild(
         position, rows = await _build(pool, read, say)
         async with transaction(pool) as conn:
             await rebuilt.lock_cursor(conn)
+            # It ends: what is written from here on is not shown before our own transaction is over.
             while (page := await read(position, PAGE_ROWS)).rows:  # those behind us by now
                 await ledger.apply(conn, page.rows, into=REBUILT)
                 position, rows = page.next_cursor, rows + len(page.rows)
@@ -75,11 +76,15 @@ async def rebuild(
 
 
 async def _build(pool: Pool, read: Read, say: Say) -> tuple[str, int]:
-    """Apply page by page, each in its own transaction: a long one would hold back the ledger."""
-    position, rows = "", 0
+    """
+    Apply what was there when we began, or nearly so: traffic must not keep us for ever.
+
+    Each page has its own transaction: a long one would hold back the ledger.
+    """
+    position, rows, began_ms = "", 0, datetime.now(UTC).timestamp() * 1000
     while True:
         page = await read(position, PAGE_ROWS)
-        if not page.rows:
+        if not page.rows or page.rows[0].recorded_at_ms > began_ms:
             return position, rows
         async with transaction(pool) as conn:
             await ledger.apply(conn, page.rows, into=REBUILT)
@@ -125,7 +130,17 @@ async def _alone(settings: MetricsSettings) -> asyncpg.Connection:
     return conn
 
 
-async def main(_stop: asyncio.Event) -> None:
+async def unless(stop: asyncio.Event, work: asyncio.Task[int]) -> int:
+    """Return what *work* returns; cancelled when asked to stop, it leaves nothing behind."""
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not work.done():
+        work.cancel()
+    return await work
+
+
+async def main(stop: asyncio.Event) -> None:
     settings = MetricsSettings()  # type: ignore[call-arg]  # read from the environment
     setup_logs("metrics", settings.log_level)
     await migrate(settings.direct_url, "metrics", Path(__file__).parent / "migrations")
@@ -133,12 +148,15 @@ async def main(_stop: asyncio.Event) -> None:
     pool = await open_pool(settings)
     channel = open_channel(settings.router_target, settings)
     try:
-        rows = await rebuild(
-            pool,
-            reader(channel, ""),
-            forget_older=FORGET_OLDER in sys.argv[1:],
-            say=Progress(),
+        work = asyncio.create_task(
+            rebuild(
+                pool,
+                reader(channel, ""),
+                forget_older=FORGET_OLDER in sys.argv[1:],
+                say=Progress(),
+            )
         )
+        rows = await unless(stop, work)
     finally:
         await channel.close(None)
         await close_pool(pool)

@@ -16,6 +16,9 @@ async def browser():
         yield one
 
 
+MODELS = [{"id": "acme/one", "owned_by": "acme"}]
+
+
 class Held:
     """A route whose answers wait until they are let go; the last is given again and again."""
 
@@ -128,3 +131,18 @@ async def test_a_poll_that_comes_late_does_not_hide_that_the_line_is_live(stack,
         await come_late(page, held, "**/routing/metrics")
 
         await expect(page.locator(".link")).to_contain_text("Live")
+
+
+async def test_models_that_cannot_be_listed_are_asked_for_again(stack, browser):
+    answers = iter([{"status": 503, "json": {"detail": "try again"}}, {"json": {"data": MODELS}}])
+
+    async def models(route: Route) -> None:
+        await route.fulfill(**next(answers))
+
+    async with a_page(browser, stack, view="experiments") as page:
+        await page.route("**/v1/models", models)
+        await page.get_by_label("Control", exact=True).select_option("fixed")
+        await expect(page.get_by_role("status").get_by_text("try again")).to_be_visible()
+        await page.get_by_label("Control: model").focus()
+
+        await expect(page.get_by_label("Control: model")).to_have_value("acme/one")

@@ -79,11 +79,13 @@ async def test_the_gauges_count_connections(redis_url):
         async with redis.client():
             return gauge("idle"), gauge("used")
 
-    line = RedisLine(redis_url)
-    assert (0, 0) == (gauge("idle"), gauge("used"))
-    assert (0, 1) == await line.trip(count)
-    assert (1, 0) == (gauge("idle"), gauge("used"))
+    line, other = RedisLine(redis_url), RedisLine(redis_url)
+    idle, used = gauge("idle"), gauge("used")
+    assert (idle, used + 1) == await line.trip(count)
+    assert (idle + 1, used + 1) == await other.trip(count)
+    assert (idle + 2, used) == (gauge("idle"), gauge("used"))
     await line.close()
+    await other.close()
 
 
 async def test_a_lifetime_is_kept(cache, redis):

@@ -32,6 +32,14 @@ async def test_without_traffic_there_are_zeros(metrics):
     assert 7 == shown["period_days"]
 
 
+async def test_a_clock_ahead_of_ours_may_ask_since_its_midnight(metrics, ledger):
+    async with metrics() as it:
+        for ahead_ms in (60_000, 2**62):
+            since_ms = int(time.time() * 1000) + ahead_ms
+            told = await it.stub.GetStats(pb.GetStatsRequest(since_ms=since_ms))
+            assert 0 == told.totals.requests
+
+
 async def test_the_snapshot_says_what_the_ledger_says(metrics, ledger):
     ledger.add(
         closed(cost=200_000, baseline=800_000),

@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from common.errors import Invalid, Unavailable
-from services.metrics.rebuild import rebuild
+from services.metrics.rebuild import rebuild, unless
+from services.metrics.store import rebuilt
 from tests.followed_ledger import TOKEN, closed, killed
 from tests.random_ledger import a_random_ledger
 
@@ -102,6 +103,27 @@ async def test_a_rebuild_beside_a_follower_counts_each_row_once(metrics, ledger,
         assert 1200 == len(followed["requests"])
 
 
+async def test_traffic_does_not_keep_a_rebuild_for_ever(metrics, ledger, monkeypatch):
+    held = asyncio.Event()
+
+    async def lock_cursor(conn):
+        held.set()  # from here on the real ledger shows no row that is written now
+
+    monkeypatch.setattr(rebuilt, "lock_cursor", lock_cursor)
+    read = await read_of(ledger)
+
+    async def grows(cursor, limit):
+        if not held.is_set():
+            ledger.add(closed())
+            await asyncio.sleep(0.002)  # so that each is of another millisecond
+        return await read(cursor, limit)
+
+    async with metrics() as it, asyncio.timeout(20):
+        rows = await rebuild(it.service.pool, grows)
+
+    assert len(ledger.rows) == rows
+
+
 async def test_what_the_ledger_has_dropped_is_not_forgotten_unasked(metrics, ledger, database):
     ledger.add(closed(at_ms=int((time.time() - 90_000) * 1000)), closed())
 
@@ -126,6 +148,25 @@ async def test_a_rebuild_that_fails_changes_nothing(metrics, ledger, database):
         ledger.silent = True
         with pytest.raises(Unavailable):
             await rebuild(it.service.pool, await read_of(ledger))
+
+        assert before == await contents(database)
+
+
+async def test_one_that_is_stopped_leaves_nothing_behind(metrics, ledger, database):
+    asked, stop = asyncio.Event(), asyncio.Event()
+
+    async def hangs(cursor, limit):
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with metrics() as it:
+        before = await contents(database)
+        work = asyncio.create_task(rebuild(it.service.pool, hangs))
+        await asked.wait()
+        assert before != await contents(database)
+        stop.set()
+        with pytest.raises(asyncio.CancelledError):
+            await unless(stop, work)
 
         assert before == await contents(database)
 

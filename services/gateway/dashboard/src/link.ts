@@ -2,6 +2,7 @@
 
 import { ask, explain, key, Refusal, wanted } from "./api";
 import { fresh } from "./freshness";
+import { repeat, type Stop } from "./repeat";
 import type { Snapshot } from "./types";
 
 const POLL_MS = 5000;
@@ -18,7 +19,7 @@ class Link {
   private why = "";
   private socket: WebSocket | null = null;
   private timer = 0;
-  private poller = 0;
+  private stopPolling: Stop = () => undefined;
   private round = 0; // answers to an earlier round's polls come too late
   private failures = 0;
 
@@ -78,14 +79,13 @@ class Link {
   }
 
   private unpoll(): void {
-    clearInterval(this.poller);
+    this.stopPolling();
     this.round++;
   }
 
   private poll(why: string): void {
     const mine = this.round;
     const look = async (): Promise<void> => {
-      if (document.hidden) return;
       try {
         const snapshot = await ask<Snapshot>("/routing/metrics");
         if (mine === this.round) this.take(snapshot, why);
@@ -96,8 +96,7 @@ class Link {
         else if (error.status !== 401) this.trouble("warn", told, told); // it answers; a key is asked for above
       }
     };
-    void look();
-    this.poller = window.setInterval(look, POLL_MS);
+    this.stopPolling = repeat(look, POLL_MS).stop;
   }
 
   private take(snapshot: Snapshot, how?: string): void {

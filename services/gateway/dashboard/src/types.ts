@@ -19,17 +19,14 @@ export interface Stats extends Totals {
 export interface Usage {
   count: number;
   avg_cost: number | null;
-  high_confidence_pct?: number;
 }
 
 export interface Snapshot {
-  timestamp: string;
   source?: string;
   detail?: string;
   total_decisions?: number;
   strategy_performance?: Record<string, Usage>;
   provider_usage?: Record<string, Usage>;
-  period_days?: number;
 }
 
 type Line = (number | null)[];
@@ -46,7 +43,6 @@ export interface Series {
 }
 
 export interface History {
-  step_s: number;
   times: string[];
   series: Series[];
 }
@@ -57,7 +53,6 @@ export interface Served {
   user_id: string | null;
   strategy: string | null;
   model: string | null;
-  provider: string | null;
   outcome: string;
   confidence: string | null;
   cost: number | null;
@@ -83,7 +78,6 @@ export interface Candidate {
 export interface Explanation {
   reasoning?: string | null;
   confidence?: string;
-  complexity?: unknown;
   candidates?: Candidate[];
   unfit?: Record<string, string>;
 }
@@ -93,7 +87,6 @@ export interface Story {
   decision: Explanation | null;
   attempts: {
     model: string;
-    provider: string;
     outcome: string;
     cost: number | null;
     latency_ms: number | null;
@@ -132,13 +125,12 @@ export interface Experiment {
   id: number;
   name: string;
   hypothesis: string;
-  arms: { name: string; strategy: string; weight: number }[];
+  arms: { name: string; strategy: string }[];
   sample_size: number;
   status: "running" | "completed" | "cancelled";
   created_at: string;
   completed_at: string | null;
   verdict: Verdict | null;
-  enroll: boolean;
   scope: Scope;
   history: { status: string; by: string; reason: string; at: string }[];
 }
@@ -183,8 +175,7 @@ export interface Results {
   winner: string | null;
   stale: boolean;
   verdict: Verdict | null;
-  information_fraction?: number;
-  samples_remaining?: number;
+  decision_ready: boolean;
   mde?: number | null;
   srm?: {
     p_value: number | null;
@@ -233,11 +224,9 @@ export interface Providers {
 
 export interface Provider {
   name: string;
-  wire: string;
   enabled: boolean;
   why_off: string | null;
   models: number;
-  sandbox: boolean;
   breakers: Breaker[];
 }
 
@@ -255,7 +244,6 @@ export interface Learning {
 }
 
 export interface Decision {
-  provider: string;
   model: string;
   strategy: string;
   confidence: string;

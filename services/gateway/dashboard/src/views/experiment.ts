@@ -100,7 +100,7 @@ function verdict(one: Experiment, found: Results): HTMLElement {
     one.status === "cancelled"
       ? "Cancelled: there is no verdict."
       : found.winner
-        ? `${found.winner} leads for sure; it waits for its ratings.`
+        ? `${found.winner} leads for sure; ${found.decision_ready ? "complete it when you like." : "it waits for its ratings."}`
         : "No verdict yet. Look as often as you like: looking does not make it wrong.";
   return h("div", { class: "verdict", id: "verdict" }, h("p", {}, text));
 }
@@ -220,12 +220,10 @@ function columns(looks: Look[]): (number | null)[][] {
   ];
 }
 
-const UNITS: Record<string, (n: number | null) => string> = { latency_ms: ms, slow_ms: ms };
-
 function shown(metric: string, value: number | null): string {
   if (metric.startsWith("cost")) return usd(value);
-  if (metric.endsWith("_ratio") || metric === "failures") return percent(value);
-  return (UNITS[metric] ?? (metric.includes("latency") ? ms : number))(value);
+  if (metric.endsWith("_ratio")) return percent(value);
+  return (metric.includes("latency") ? ms : number)(value);
 }
 
 function checks(one: Experiment, found: Results): Child[] {

@@ -59,6 +59,7 @@ function field(id: string, label: string, input: HTMLElement, hint = ""): HTMLEl
 class Arm {
   readonly select: HTMLSelectElement;
   readonly model = h("select", { "aria-label": "Model" });
+  private readonly trouble = h("span", { class: "hint", role: "status" });
   readonly element: HTMLElement;
 
   constructor(id: string, label: string, chosen: string) {
@@ -68,7 +69,8 @@ class Arm {
     this.model.setAttribute("aria-label", `${label}: model`);
     this.select.addEventListener("change", () => void this.chosen());
     this.element = field(id, label, this.select);
-    this.element.append(this.model);
+    this.model.addEventListener("focus", () => void this.chosen()); // in vain so far, perhaps
+    this.element.append(this.model, this.trouble);
   }
 
   get strategy(): string {
@@ -82,9 +84,14 @@ class Arm {
   private async chosen(): Promise<void> {
     this.model.hidden = this.strategy !== "fixed";
     if (this.model.hidden || this.model.length) return;
-    const { data } = await ask<{ data: Model[] }>("/v1/models");
-    const real = data.filter((model) => model.owned_by !== "optimizer");
-    fill(this.model, ...real.map((model) => h("option", { value: model.id }, model.id)));
+    try {
+      const { data } = await ask<{ data: Model[] }>("/v1/models");
+      const real = data.filter((model) => model.owned_by !== "optimizer");
+      fill(this.model, ...real.map((model) => h("option", { value: model.id }, model.id)));
+      this.trouble.textContent = "";
+    } catch (error) {
+      this.trouble.textContent = explain(error);
+    }
   }
 }
 

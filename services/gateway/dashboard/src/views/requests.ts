@@ -58,11 +58,9 @@ function list(found: Served[]): HTMLElement {
 const saved = (one: Served): number | null =>
   one.cost === null || one.baseline_cost === null ? null : one.baseline_cost - one.cost;
 
-const FINE = new Set(["ok", "success", "succeeded", "answered"]);
-
 function outcome(one: Served): Child {
   if (one.cache_hit) return badge("cached");
-  const fine = FINE.has(one.outcome);
+  const fine = one.outcome === "ok";
   const text = fine && one.fallbacks ? `${one.outcome}, ${one.fallbacks} fell back` : one.outcome;
   return badge(text, !fine ? "bad" : one.fallbacks ? "warn" : "good");
 }
