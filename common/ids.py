@@ -5,6 +5,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+LAST = UUID(int=2**128 - 1)  # no identifier comes after it
+
 
 def new_id() -> UUID:
     """Make a new UUIDv7."""

@@ -40,30 +40,33 @@ _COLUMNS: dict[By | None, str] = {
     "arm": "arm",
 }
 
-# $1: what counts as a failure
-_SUMS = """
-    sum(requests)::bigint AS requests,
-    coalesce(sum(compared) FILTER (WHERE NOT cache_hit), 0)::bigint AS compared,
-    coalesce(sum(requests) FILTER (WHERE outcome = ANY ($1::text[])), 0)::bigint AS failures,
-    coalesce(sum(requests) FILTER (WHERE cache_hit), 0)::bigint AS cache_hits,
-    sum(requests - priced)::bigint AS unpriced,
-    sum(input_tokens)::bigint AS input_tokens,
-    sum(output_tokens)::bigint AS output_tokens,
-    sum(cost_nano_usd)::bigint AS cost_nano_usd,
-    coalesce(sum(compared_cost_nano_usd) FILTER (WHERE NOT cache_hit), 0)::bigint
-        AS compared_cost_nano_usd,
-    coalesce(sum(baseline_cost_nano_usd) FILTER (WHERE NOT cache_hit), 0)::bigint
-        AS baseline_cost_nano_usd,
-    coalesce(sum(compared) FILTER (WHERE cache_hit), 0)::bigint AS cache_compared,
-    coalesce(sum(baseline_cost_nano_usd - compared_cost_nano_usd)
-                 FILTER (WHERE cache_hit), 0)::bigint AS cache_saved_nano_usd
-"""
-
 _ADDED = ", ".join(
     f"sum({name})::bigint AS {name}"
     for name in Totals.__dataclass_fields__
     if name not in ("since", "latency")
 )
+
+
+def _sums(failures: str) -> str:
+    """Return the columns of `Totals`; *failures* is the parameter that holds what is one."""
+    return f"""
+        sum(requests)::bigint AS requests,
+        coalesce(sum(compared) FILTER (WHERE NOT cache_hit), 0)::bigint AS compared,
+        coalesce(sum(requests) FILTER (WHERE outcome = ANY ({failures}::text[])), 0)::bigint
+            AS failures,
+        coalesce(sum(requests) FILTER (WHERE cache_hit), 0)::bigint AS cache_hits,
+        sum(requests - priced)::bigint AS unpriced,
+        sum(input_tokens)::bigint AS input_tokens,
+        sum(output_tokens)::bigint AS output_tokens,
+        sum(cost_nano_usd)::bigint AS cost_nano_usd,
+        coalesce(sum(compared_cost_nano_usd) FILTER (WHERE NOT cache_hit), 0)::bigint
+            AS compared_cost_nano_usd,
+        coalesce(sum(baseline_cost_nano_usd) FILTER (WHERE NOT cache_hit), 0)::bigint
+            AS baseline_cost_nano_usd,
+        coalesce(sum(compared) FILTER (WHERE cache_hit), 0)::bigint AS cache_compared,
+        coalesce(sum(baseline_cost_nano_usd - compared_cost_nano_usd)
+                     FILTER (WHERE cache_hit), 0)::bigint AS cache_saved_nano_usd
+    """
 
 
 class History:
@@ -78,7 +81,7 @@ class History:
         ):
             row = await conn.fetchrow(
                 f"""
-                SELECT {_SUMS.replace("$1", "$5")}
+                SELECT {_sums("$5")}
                 FROM ({since("rollups")}) AS kept JOIN metrics.labels ON id = labels_id
                 """,  # noqa: S608 - the names are ours
                 *starts(moment),
@@ -125,7 +128,8 @@ async def _steps(conn: Connection, window: Window, by: By | None) -> list[tuple[
     rows = await conn.fetch(
         f"""
         WITH found AS MATERIALIZED (
-            SELECT date_bin($2::interval, start, 'epoch') AS since, {_COLUMNS[by]} AS name, {_SUMS}
+            SELECT date_bin($2::interval, start, 'epoch') AS since, {_COLUMNS[by]} AS name,
+                   {_sums("$1")}
             FROM metrics.rollups JOIN metrics.labels ON id = labels_id
             WHERE grain_s = {window.grain_s} AND start >= $3 AND start < $4
             GROUP BY 1, 2

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
-from uuid import UUID
 
 import asyncpg
 import orjson
 
-from common.ids import first_id_at
+from common.ids import LAST, first_id_at
 from common.postgres import Pool, connection
 from services.router.domain import hindsight
 from services.router.domain.entries import Kind
@@ -19,7 +18,6 @@ T = TypeVar("T")
 
 PAGE_ROWS = 500  # about a megabyte of explanations
 PAGE_S = 1.0  # longest; a page takes some ten milliseconds
-LAST = UUID(int=2**128 - 1)
 
 # By the primary key, which is the time: a page touches its own days only. What a hit cost says
 # nothing of a choice, and details go as they are: taking them apart here would be Postgres's time.

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from common.errors import Invalid, NotFound, Unavailable
-from common.ids import first_id_at, time_of
+from common.ids import LAST, first_id_at, time_of
 from common.postgres import Connection, Pool, connection
 from services.router.domain.entries import Kind, Row
 from services.router.store import ledger_table
@@ -18,15 +18,15 @@ MOST_LIMIT = 500
 MOST_LOOKED_AT = 20_000  # for one page: some 30 ms
 MOST_ATTEMPTS = 200
 CLOCKS_DIFFER = timedelta(seconds=5)  # the edge names requests, the router attempts
-LAST = UUID(int=2**128 - 1)
 
 # By the primary key, which is the time: a page touches its own days only, and stops as soon as it
 # is full. $1: before; $2: how many to look at; $3: how many to find; then what must fit.
-FIND = f"""
-    SELECT attempt_id, recorded_at, user_id, strategy, model, provider, outcome, confidence,
+_TOLD = """attempt_id, recorded_at, user_id, strategy, model, provider, outcome, confidence,
            cost_nano_usd, baseline_cost_nano_usd, latency_ms, time_to_first_token_ms,
-           input_tokens, output_tokens, cache_hit, fallbacks, experiment_id, arm, estimated
-      FROM (SELECT * FROM router.ledger
+           input_tokens, output_tokens, cache_hit, fallbacks, experiment_id, arm, estimated"""
+FIND = f"""
+    SELECT {_TOLD}
+      FROM (SELECT {_TOLD}, tenant FROM router.ledger
              WHERE kind = {Kind.CLOSED:d} AND attempt_id < $1
              ORDER BY attempt_id DESC LIMIT $2) AS looked_at
      WHERE ($4::text IS NULL OR tenant = $4) AND ($5::text IS NULL OR model = $5)

@@ -11,11 +11,11 @@ from optimizer.router.v1 import router_pb2
 
 from common.errors import Invalid, NotFound, Unavailable
 from common.grpc_client import call
-from common.ids import first_id_at, new_id
+from common.ids import LAST, first_id_at, new_id
 from common.postgres import connection
 from services.router.domain.entries import Kind, Row
 from services.router.store import ledger_table, requests, usage
-from services.router.store.requests import LAST, MOST_LOOKED_AT, Requests, Wanted
+from services.router.store.requests import MOST_LOOKED_AT, Requests, Wanted
 from tests.integration.router.router_stack import an_ask
 
 MODELS = ("acme/small", "acme/large", "acme/rare")
