@@ -8,13 +8,11 @@ from starlette.responses import Response
 
 from services.gateway.api import experiment_wire as wire
 from services.gateway.api.body import BodyReader
-from services.gateway.api.experiment_edge import by, known
+from services.gateway.api.experiment_edge import ExperimentId, as_missing_experiment, by
 from services.gateway.api.experiment_forms import ExperimentAnswer, PromotionAnswer, ReasonForm
 from services.gateway.api.forms import answers, body, json, reads
 from services.gateway.clients.experiments import Experiments
 from services.gateway.domain.options import MAX_ID
-
-ExperimentId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
 def routes(experiments: Experiments, *, read_body: BodyReader) -> APIRouter:
@@ -30,7 +28,7 @@ def routes(experiments: Experiments, *, read_body: BodyReader) -> APIRouter:
         request: Request, experiment_id: ExperimentId, told: Annotated[ReasonForm, why]
     ) -> Response:
         sent = pb.CompleteRequest(id=experiment_id, by=by(request), reason=told.reason)
-        with known():
+        with as_missing_experiment():
             return json(wire.shown(await experiments.complete(sent)))
 
     @router.post(
@@ -42,7 +40,7 @@ def routes(experiments: Experiments, *, read_body: BodyReader) -> APIRouter:
         request: Request, experiment_id: ExperimentId, told: Annotated[ReasonForm, why]
     ) -> Response:
         sent = pb.CancelRequest(id=experiment_id, by=by(request), reason=told.reason)
-        with known():
+        with as_missing_experiment():
             return json(wire.shown(await experiments.cancel(sent)))
 
     @router.post(
@@ -54,7 +52,7 @@ def routes(experiments: Experiments, *, read_body: BodyReader) -> APIRouter:
         request: Request, experiment_id: ExperimentId, told: Annotated[ReasonForm, why]
     ) -> Response:
         sent = pb.PromoteRequest(id=experiment_id, by=by(request), reason=told.reason)
-        with known():
+        with as_missing_experiment():
             return json(wire.promotion(await experiments.promote(sent)))
 
     return router

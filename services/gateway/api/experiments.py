@@ -14,7 +14,7 @@ from services.gateway.api import experiment_wire as wire
 from services.gateway.api.body import BodyReader, check_text
 from services.gateway.api.complete import body_of
 from services.gateway.api.context import caller_of, context_of
-from services.gateway.api.experiment_edge import as_bounds, by, known
+from services.gateway.api.experiment_edge import ExperimentId, as_bounds, as_missing_experiment, by
 from services.gateway.api.experiment_forms import (
     ArmForm,
     AssignmentAnswer,
@@ -32,11 +32,9 @@ from services.gateway.api.experiment_forms import (
 from services.gateway.api.forms import answers, body, json, reads, reads_rows
 from services.gateway.clients.experiments import Experiments
 from services.gateway.clients.router import Router
-from services.gateway.domain.options import MAX_ID
 from services.gateway.usecases import frozen_for
 
 MAX_ROWS = 10_000
-ExperimentId = Annotated[int, Path(ge=1, le=MAX_ID)]
 _NEED_PARAMETERS = frozenset({"fixed"})
 
 
@@ -84,7 +82,7 @@ def routes(experiments: Experiments, asked: Router, *, read_body: BodyReader) ->
 
     @router.get("/{experiment_id}", responses=answers(ExperimentAnswer))
     async def get_experiment(experiment_id: ExperimentId) -> Response:
-        with known():
+        with as_missing_experiment():
             return json(wire.shown(await experiments.get(experiment_id)))
 
     @router.get("/{experiment_id}/results", responses=answers(ResultsAnswer))
@@ -100,7 +98,7 @@ def routes(experiments: Experiments, asked: Router, *, read_body: BodyReader) ->
         experiment_id: ExperimentId, rows: Annotated[list[ResultForm], rows_]
     ) -> Response:
         request = wire.import_request(experiment_id, rows)
-        with known(experiment_id), as_bounds():
+        with as_missing_experiment(experiment_id), as_bounds():
             imported = await experiments.take_in(request)
         return json({"imported": imported, "already_there": len(rows) - imported})
 
@@ -113,7 +111,7 @@ def routes(experiments: Experiments, asked: Router, *, read_body: BodyReader) ->
         experiment_id: ExperimentId, user_id: Annotated[str, Path(min_length=1, max_length=256)]
     ) -> Response:
         check_text(user_id, "user_id")
-        with known():
+        with as_missing_experiment():
             assigned = await experiments.assign(experiment_id, user_id)
         return json(
             {
@@ -144,7 +142,7 @@ async def _effect(experiments: Experiments, made: pb.Experiment) -> float | None
 
 
 async def _analyze(experiments: Experiments, experiment_id: int) -> pb.AnalyzeResponse:
-    with known(experiment_id):
+    with as_missing_experiment(experiment_id):
         return await experiments.analyze(experiment_id)
 
 
