@@ -11,7 +11,7 @@ from common.errors import Invalid
 from common.money import NANO_PER_USD, nano_usd
 from services.gateway.api.body import MAX_PROBLEMS
 from services.gateway.api.experiment_forms import ArmForm, ExperimentForm, ResultForm
-from services.gateway.api.forms import known, rfc3339
+from services.gateway.api.forms import known, rfc3339, unix_ms
 
 ALPHA = 0.05
 NO_TIME = -1  # Unix time in ms: what is no time, or before 1970
@@ -99,7 +99,7 @@ def import_request(experiment_id: int, rows: Sequence[ResultForm]) -> pb.ImportR
     Raises:
         Invalid: the times of rows are none; each is named.
     """
-    times = [_unix_ms(row.occurred_at) if row.occurred_at else None for row in rows]
+    times = [_read_ms(row.occurred_at) if row.occurred_at else None for row in rows]
     wrong = [f"results[{index}]" for index, time in enumerate(times) if time == NO_TIME]
     if wrong:
         more = f" and {len(wrong) - MAX_PROBLEMS} more" if len(wrong) > MAX_PROBLEMS else ""
@@ -300,12 +300,12 @@ def _read(arm: pb.Arm) -> dict[str, Any]:
     return read
 
 
-def _unix_ms(text: str) -> int:
-    """Read a time; `NO_TIME` if it is none."""
+def _read_ms(text: str) -> int:
+    """Read a time as Unix time in ms; `NO_TIME` if it is none."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return NO_TIME
     if moment.tzinfo is None:
         return NO_TIME
-    return max(int(moment.timestamp() * 1000), NO_TIME)
+    return max(unix_ms(moment), NO_TIME)

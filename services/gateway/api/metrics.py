@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from common.money import usd
-from services.gateway.api.forms import answers, json, known, rfc3339
+from services.gateway.api.forms import answers, json, known, rfc3339, unix_ms
 from services.gateway.api.respond import send_json
 from services.gateway.clients.metrics import Metrics
 from services.gateway.snapshots import Snapshots
@@ -167,9 +167,9 @@ def routes(metrics: Metrics, snapshots: Snapshots) -> APIRouter:
         minute = now.replace(second=0, microsecond=0) - timedelta(minutes=1)
         ever, today, month, lately = await asyncio.gather(
             metrics.totals(since_ms=0),
-            metrics.totals(since_ms=_unix_ms(midnight)),
-            metrics.totals(since_ms=_unix_ms(midnight.replace(day=1))),
-            metrics.totals(since_ms=_unix_ms(minute), with_latency=True),
+            metrics.totals(since_ms=unix_ms(midnight)),
+            metrics.totals(since_ms=unix_ms(midnight.replace(day=1))),
+            metrics.totals(since_ms=unix_ms(minute), with_latency=True),
         )
         return json(
             {
@@ -183,14 +183,10 @@ def routes(metrics: Metrics, snapshots: Snapshots) -> APIRouter:
     return api
 
 
-def _unix_ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
-
-
 def _rates(totals: metrics_pb2.Totals, since: datetime, now: datetime) -> dict[str, Any]:
     requests = totals.requests
     return {
-        "since": rfc3339(_unix_ms(since)),
+        "since": rfc3339(unix_ms(since)),
         "requests_per_s": requests / (now - since).total_seconds(),
         "p95_ms": known(totals, "p95_ms"),
         "error_rate": totals.failures / requests if requests else None,
