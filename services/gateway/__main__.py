@@ -85,8 +85,9 @@ class Gateway:
 
         experiments = Experiments(channels[1])
         standing = self.standing = Standing(experiments)
+        completions = Completions(router, experiments, spend, standing)
         comparisons = Comparisons(
-            Completions(router, experiments, spend, standing),
+            completions,
             experiments,
             router,
             at_once=settings.comparisons_at_once,
@@ -94,7 +95,7 @@ class Gateway:
             limit_s=settings.comparison_timeout_s,
         )
         parts = Parts(
-            router, experiments, metrics, spend, comparisons, snapshots, live, standing, ready
+            router, experiments, metrics, spend, completions, comparisons, snapshots, live, ready
         )
         operations = Operations(settings.operations_listen, ready=ready)
         wake = _Wake()

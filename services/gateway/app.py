@@ -37,7 +37,6 @@ from services.gateway.comparisons import Comparisons
 from services.gateway.live import Live
 from services.gateway.settings import GatewaySettings
 from services.gateway.snapshots import Snapshots
-from services.gateway.standing import Standing
 from services.gateway.store.spend import Spend
 from services.gateway.usecases import Completions
 
@@ -48,10 +47,10 @@ class Parts:
     experiments: Experiments
     metrics: Metrics
     spend: Spend
+    completions: Completions
     comparisons: Comparisons
     snapshots: Snapshots
     live: Live
-    standing: Standing
     ready: Ready
 
 
@@ -67,7 +66,6 @@ def make_app(settings: GatewaySettings, parts: Parts) -> ASGIApp:
         # Ours is told at the edge; FastAPI's own would also say what clients sent.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    completions = Completions(parts.router, parts.experiments, parts.spend, parts.standing)
     read_body = BodyReader(settings.max_body_bytes, settings.client_wait_s)
     page = page_files()
     gate = Gate(
@@ -76,13 +74,13 @@ def make_app(settings: GatewaySettings, parts: Parts) -> ASGIApp:
         open_paths={file.route_path for file in page},
     )
     chat = ChatCompletions(
-        completions, parts.comparisons, read_body=read_body, heartbeat_s=settings.heartbeat_s
+        parts.completions, parts.comparisons, read_body=read_body, heartbeat_s=settings.heartbeat_s
     )
     _add(app, chat, "POST")
-    complete = Complete(completions, parts.spend, parts.comparisons, read_body=read_body)
+    complete = Complete(parts.completions, parts.spend, parts.comparisons, read_body=read_body)
     _add(app, complete, "POST")
     _add(app, metrics.RoutingMetrics(parts.snapshots), "GET")
-    _add(app, Embeddings(completions, read_body=read_body), "POST")
+    _add(app, Embeddings(parts.completions, read_body=read_body), "POST")
     for included in (
         status.routes(parts.router, parts.ready),
         routing.routes(parts.router, read_body=read_body),
