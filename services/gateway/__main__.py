@@ -32,6 +32,7 @@ from services.gateway.clients.metrics import Metrics
 from services.gateway.clients.router import Router
 from services.gateway.comparisons import Comparisons
 from services.gateway.figures import learn_names
+from services.gateway.launches import Launches
 from services.gateway.live import Live
 from services.gateway.settings import GatewaySettings
 from services.gateway.snapshots import Snapshots
@@ -95,7 +96,16 @@ class Gateway:
             limit_s=settings.comparison_timeout_s,
         )
         parts = Parts(
-            router, experiments, metrics, spend, completions, comparisons, snapshots, live, ready
+            router,
+            experiments,
+            metrics,
+            spend,
+            completions,
+            comparisons,
+            Launches(router, experiments),
+            snapshots,
+            live,
+            ready,
         )
         operations = Operations(settings.operations_listen, ready=ready)
         wake = _Wake()

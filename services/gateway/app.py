@@ -34,6 +34,7 @@ from services.gateway.clients.experiments import Experiments
 from services.gateway.clients.metrics import Metrics
 from services.gateway.clients.router import Router
 from services.gateway.comparisons import Comparisons
+from services.gateway.launches import Launches
 from services.gateway.live import Live
 from services.gateway.settings import GatewaySettings
 from services.gateway.snapshots import Snapshots
@@ -49,6 +50,7 @@ class Parts:
     spend: Spend
     completions: Completions
     comparisons: Comparisons
+    launches: Launches
     snapshots: Snapshots
     live: Live
     ready: Ready
@@ -84,7 +86,7 @@ def make_app(settings: GatewaySettings, parts: Parts) -> ASGIApp:
     for included in (
         status.routes(parts.router, parts.ready),
         routing.routes(parts.router, read_body=read_body),
-        experiments.routes(parts.experiments, parts.router, read_body=read_body),
+        experiments.routes(parts.experiments, parts.launches, read_body=read_body),
         experiment_moves.routes(parts.experiments, read_body=read_body),
         experiment_moves.promotion_routes(parts.experiments, read_body=read_body),
         metrics.routes(parts.metrics, parts.snapshots),

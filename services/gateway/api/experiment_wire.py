@@ -12,6 +12,7 @@ from common.money import NANO_PER_USD, nano_usd
 from services.gateway.api.body import MAX_PROBLEMS
 from services.gateway.api.experiment_forms import ArmForm, ExperimentForm, ResultForm
 from services.gateway.api.forms import known, rfc3339, unix_ms
+from services.gateway.launches import Launched
 
 ALPHA = 0.05
 NO_TIME = -1  # Unix time in ms: what is no time, or before 1970
@@ -23,7 +24,7 @@ STATUS: dict[str, "pb.Experiment.Status.ValueType"] = {
 _STATUS_NAMES = {number: name for name, number in STATUS.items()}
 
 
-def arms_of(wanted: ExperimentForm) -> list[ArmForm]:
+def _arms_of(wanted: ExperimentForm) -> list[ArmForm]:
     """
     Return the arms of a form, named.
 
@@ -48,7 +49,13 @@ def arms_of(wanted: ExperimentForm) -> list[ArmForm]:
     ]
 
 
-def create_request(wanted: ExperimentForm, arms: list[ArmForm], *, by: str) -> pb.CreateRequest:
+def create_request(wanted: ExperimentForm, *, by: str) -> pb.CreateRequest:
+    """
+    Write an experiment that is wanted, its arms named.
+
+    Raises:
+        Invalid: there are no arms, or they are given twice.
+    """
     rails, comparing = wanted.guardrails, wanted.comparing
     return pb.CreateRequest(
         name=wanted.name,
@@ -57,10 +64,10 @@ def create_request(wanted: ExperimentForm, arms: list[ArmForm], *, by: str) -> p
             pb.Arm(
                 name=arm.name or "",
                 strategy=arm.strategy,
-                parameters_json=parameters(arm.parameters),
+                parameters_json=orjson.dumps(arm.parameters) if arm.parameters else b"",
                 weight=arm.weight,
             )
-            for arm in arms
+            for arm in _arms_of(wanted)
         ],
         sample_size=wanted.sample_size,
         options=pb.Options(
@@ -86,10 +93,6 @@ def create_request(wanted: ExperimentForm, arms: list[ArmForm], *, by: str) -> p
         ),
         by=by,
     )
-
-
-def parameters(given: dict[str, Any]) -> bytes:
-    return orjson.dumps(given) if given else b""
 
 
 def import_request(experiment_id: int, rows: Sequence[ResultForm]) -> pb.ImportRequest:
@@ -176,6 +179,11 @@ def shown(experiment: pb.Experiment) -> dict[str, Any]:
             for one in experiment.history
         ],
     }
+
+
+def launched(made: Launched) -> dict[str, Any]:
+    effect = made.minimum_detectable_effect_ratio
+    return {**shown(made.experiment), "minimum_detectable_effect": effect}
 
 
 def results(found: pb.AnalyzeResponse) -> dict[str, Any]:
