@@ -10,6 +10,7 @@ import structlog
 import uvloop
 
 from common.errors import Failure
+from common.logs import setup_logs
 from common.loop_lag import watch_loop
 
 log = structlog.get_logger()
@@ -17,13 +18,18 @@ log = structlog.get_logger()
 YOUNG_OBJECTS = 20_000  # between collections; a request leaves hundreds, hardly ever in cycles
 
 
-def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def run(service: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """
     Run *main* until it returns. SIGTERM and SIGINT set its stop event; the second one ends it.
+
+    Args:
+        service: Its name in the logs.
+        main: May set the logs up anew, once it knows how.
 
     Raises:
         SystemExit: with 1 when *main* raised; what, is in the log.
     """
+    setup_logs(service, "info")
     gc.collect()
     gc.freeze()  # what was imported stays: no use in looking through it again and again
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)

@@ -1,14 +1,18 @@
 """What every service is told by its environment. A service adds its own fields and its prefix."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from common.errors import Invalid
 
 MIB = 1024 * 1024
 HIGHEST_PORT = 0xFFFF
 Positive = Annotated[float, Field(gt=0)]
+Settings = TypeVar("Settings", bound=BaseSettings)
 
 
 def _token(secret: SecretStr) -> SecretStr:
@@ -53,7 +57,7 @@ class ServiceSettings(BaseSettings):
     operations_listen: str = Field(
         default="127.0.0.1:9100", description="/metrics, /livez, /readyz"
     )
-    log_level: str = "info"
+    log_level: str = Field(default="info", pattern="(?i)^(debug|info|warning|error|critical)$")
     drain_s: float = Field(default=20, ge=0, description="how long a stop waits for open calls")
 
     @model_validator(mode="after")
@@ -121,6 +125,26 @@ class TelemetrySettings(BaseSettings):
     @property
     def wanted(self) -> bool:
         return bool(self.exporter_otlp_endpoint) and not self.sdk_disabled
+
+
+def from_environment(settings: type[Settings]) -> Settings:
+    """
+    Read settings from the environment.
+
+    Raises:
+        Invalid: variables are missing or out of bounds; named, without what they hold.
+    """
+    try:
+        return settings()
+    except ValidationError as error:
+        prefix = settings.model_config.get("env_prefix", "")
+        raise Invalid("; ".join(_problem(prefix, one) for one in error.errors())) from None
+
+
+def _problem(prefix: str, one: ErrorDetails) -> str:
+    name = "_".join(map(str, one["loc"])).upper()
+    said = one["msg"].removeprefix("Value error, ")
+    return f"{prefix}{name}: {said}" if name else said
 
 
 def split_listen(listen: str) -> tuple[str, int]:

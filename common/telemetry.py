@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 from prometheus_client import Counter
 
 from common.errors import Invalid
-from common.settings import TelemetrySettings
+from common.settings import TelemetrySettings, from_environment
 
 PROTOCOL = "http/protobuf"
 
@@ -84,11 +84,11 @@ async def exporting(service: str) -> AsyncIterator[None]:
     Tell the collector within, as *service*, if one is set.
 
     Raises:
-        Invalid: a collector is to be told in a way that we do not speak.
-        ValidationError: another `OTEL_` variable is wrong.
+        Invalid: a collector is to be told in a way that we do not speak, or another `OTEL_`
+            variable is wrong.
     """
     global _listening  # noqa: PLW0603 - one a process, like Prometheus' registry
-    settings = TelemetrySettings()
+    settings = from_environment(TelemetrySettings)
     if not settings.wanted:
         yield
         return

@@ -8,8 +8,8 @@ import structlog
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from common.logs import setup_logs
 from common.service import run
+from common.settings import from_environment
 from sandbox.app import SandboxApp
 from sandbox.http import Protocol
 from sandbox.models import MODELS
@@ -83,11 +83,10 @@ def build(settings: SandboxSettings) -> Sandbox:
 
 async def main(stop: asyncio.Event) -> None:
     """Serve until told to stop."""
-    async with build(SandboxSettings()) as sandbox:
+    async with build(from_environment(SandboxSettings)) as sandbox:
         log.info("listening", url=sandbox.url, simulated=True, models=sorted(MODELS))
         await stop.wait()
 
 
 if __name__ == "__main__":
-    setup_logs("sandbox", "info")
-    run(main)
+    run("sandbox", main)

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import structlog
 import uvicorn
-from pydantic import ValidationError
 
 from common.cache import Cache
 from common.errors import Unavailable
@@ -23,6 +21,7 @@ from common.postgres import close_pool, open_pool
 from common.redis_listen import listen
 from common.redis_names import EXPERIMENTS_MOVED, LEDGER_GREW, METRICS_LIVE
 from common.service import run
+from common.settings import from_environment
 from common.startup import run_until, until_available
 from common.telemetry import exporting
 from services.gateway.api.protocol import Protocol, SocketProtocol
@@ -249,23 +248,12 @@ def build(settings: GatewaySettings) -> Gateway:
     return Gateway(settings)
 
 
-def main() -> None:
-    try:
-        settings = GatewaySettings()  # type: ignore[call-arg]  # from the environment
-    except ValidationError as error:
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"])
-            sys.stderr.write(f"gateway: {'GATEWAY_' + name.upper() + ': ' if name else ''}")
-            sys.stderr.write(f"{problem['msg'].removeprefix('Value error, ')}\n")
-        raise SystemExit(2) from None
+async def main(stop: asyncio.Event) -> None:
+    settings = from_environment(GatewaySettings)
     setup_logs("gateway", settings.log_level)
-
-    async def serve(stop: asyncio.Event) -> None:
-        async with exporting("gateway"):
-            await build(settings).run(stop)
-
-    run(serve)
+    async with exporting("gateway"):
+        await build(settings).run(stop)
 
 
 if __name__ == "__main__":
-    main()
+    run("gateway", main)

@@ -16,6 +16,7 @@ from common.ledger_follower import LedgerFollower, reader
 from common.logs import setup_logs
 from common.postgres import open_pool
 from common.service import run
+from common.settings import from_environment
 from common.telemetry import exporting
 from services.metrics import ledger
 from services.metrics.live import Live
@@ -79,7 +80,7 @@ async def build(settings: MetricsSettings) -> Service:
 
 
 async def main(stop: asyncio.Event) -> None:
-    settings = MetricsSettings()  # type: ignore[call-arg]  # read from the environment
+    settings = from_environment(MetricsSettings)
     setup_logs(SCHEMA, settings.log_level)
     async with exporting(SCHEMA):
         service = await build(settings)
@@ -87,4 +88,4 @@ async def main(stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(SCHEMA, main)

@@ -21,6 +21,7 @@ from common.logs import setup_logs
 from common.migrate import migrate
 from common.postgres import Connection, Pool, close_pool, connection, open_pool, transaction
 from common.service import run
+from common.settings import from_environment
 from services.metrics import ledger
 from services.metrics.settings import MetricsSettings
 from services.metrics.store import rebuilt
@@ -141,7 +142,7 @@ async def unless(stop: asyncio.Event, work: asyncio.Task[int]) -> int:
 
 
 async def main(stop: asyncio.Event) -> None:
-    settings = MetricsSettings()  # type: ignore[call-arg]  # read from the environment
+    settings = from_environment(MetricsSettings)
     setup_logs("metrics", settings.log_level)
     await migrate(settings.direct_url, "metrics", Path(__file__).parent / "migrations")
     alone = await _alone(settings)
@@ -165,4 +166,4 @@ async def main(stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run("metrics", main)

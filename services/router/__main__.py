@@ -20,6 +20,7 @@ from common.ops import Operations, checks
 from common.postgres import Pool, close_pool, open_pool
 from common.redis_names import ANSWERS, CONVERSATIONS, LEDGER_GREW
 from common.service import run
+from common.settings import from_environment
 from common.startup import run_until, until_available
 from common.telemetry import exporting
 from services.router.attempts import Candidates
@@ -213,7 +214,7 @@ async def build(settings: RouterSettings) -> Service:
 
 async def main(stop: asyncio.Event) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # asks for the catalog, which is yet to be read
-    settings = RouterSettings()  # type: ignore[call-arg]  # read from the environment
+    settings = from_environment(RouterSettings)
     setup_logs(SCHEMA, settings.log_level)
     async with exporting(SCHEMA):
         service = await build(settings)
@@ -221,4 +222,4 @@ async def main(stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(SCHEMA, main)

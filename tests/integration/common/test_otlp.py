@@ -8,7 +8,6 @@ import time
 
 import pytest
 from aiohttp import web
-from pydantic import ValidationError
 
 from common import otlp, telemetry
 from common.errors import Invalid
@@ -20,12 +19,11 @@ CALLER = "00f0" * 4
 KEPT, UNKEPT = f"00-{TRACE}-{CALLER}-01", f"00-{'5c' * 16}-{CALLER}-00"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def no_thread_goes_on():
-    """Wait for those that a bounded end left behind: they draw from the numbers of later tests."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-        yield
+@pytest.fixture(autouse=True)
+def no_thread_goes_on(monkeypatch):
+    """Wait for what a bounded end leaves behind: it counts, and draws numbers, in later tests."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    yield
     for thread in threading.enumerate():
         if thread.name.startswith("Otel"):
             thread.join(10)
@@ -178,7 +176,7 @@ async def test_who_asks_for_nothing_gets_nothing(endpoint, disabled, monkeypatch
 async def test_a_wrong_variable_is_refused_at_start_by_name(receiver, monkeypatch, name, value):
     monkeypatch.setenv(f"OTEL_{name}", value)
 
-    with pytest.raises((Invalid, ValidationError), match=f"(?i){name}") as refused:
+    with pytest.raises(Invalid, match=f"OTEL_{name}") as refused:
         async with exporting("router"):
             pass
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 
@@ -10,17 +11,15 @@ import pytest
 PROGRAM = """
 import asyncio
 from common.errors import Unavailable
-from common.logs import setup_logs
 from common.service import run
-
-setup_logs("test", "info")
 
 async def main(stop):
     print("up", type(asyncio.get_running_loop()).__module__, flush=True)
     {body}
 
-run(main)
+run("test", main)
 """
+SECRET = "hush"
 
 
 async def start(body):
@@ -36,6 +35,40 @@ async def start(body):
 async def ended(process):
     out, err = await asyncio.wait_for(process.communicate(), 20)
     return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong", "value"),
+    [
+        ("services.gateway", "GATEWAY_LIVE_POLL_S", "-1"),
+        ("services.router", "ROUTER_COMMIT_TIMEOUT_S", "soon"),
+        ("services.experiments", "EXPERIMENTS_CATCH_UP_S", "-5"),
+        ("services.metrics", "METRICS_LOG_LEVEL", "loud"),
+        ("services.metrics.rebuild", "METRICS_GRPC_MESSAGE_BYTES", "1"),
+        ("sandbox", "SANDBOX_SEED", "x"),
+    ],
+)
+async def test_a_wrong_variable_is_named_and_nothing_secret_told(program, wrong, value):
+    service = wrong.partition("_")[0]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", program),
+        env=os.environ
+        | {
+            f"{service}_DATABASE_URL": f"postgresql://role:{SECRET}@localhost/db",
+            f"{service}_INTERNAL_TOKEN": SECRET,
+            wrong: value,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+    code, out, err = await ended(process)
+
+    assert (1, "") == (code, err)
+    told = json.loads(out)
+    assert (service.lower(), "stopped") == (told["service"], told["event"])
+    assert told["reason"].startswith(f"{wrong}: ")
+    assert SECRET not in out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from services.gateway.__main__ import main
+from common.errors import Invalid
+from common.settings import from_environment
 from services.gateway.settings import GatewaySettings
 
 NEEDED = {"database_url": "postgresql://x", "internal_token": "t"}
@@ -48,16 +49,15 @@ def test_origins_are_listed_with_commas(listed, expected):
     assert expected == GatewaySettings(**NEEDED, allowed_origins=listed).allowed_origin_set
 
 
-def test_a_refused_start_says_why_and_nothing_secret(monkeypatch, capsys):
+def test_a_refused_start_says_why_and_nothing_secret(monkeypatch):
     for name, value in NEEDED.items():
         monkeypatch.setenv(f"GATEWAY_{name.upper()}", value)
     monkeypatch.setenv("GATEWAY_LISTEN", "0.0.0.0:8000")
 
-    with pytest.raises(SystemExit) as refused:
-        main()
+    with pytest.raises(Invalid) as refused:
+        from_environment(GatewaySettings)
 
-    assert refused.value.code == 2
-    assert capsys.readouterr().err == (
-        "gateway: GATEWAY_LISTEN=0.0.0.0:8000 can be reached from elsewhere:"
-        " set GATEWAY_ADMIN_KEY, or listen on 127.0.0.1\n"
+    assert refused.value.message == (
+        "GATEWAY_LISTEN=0.0.0.0:8000 can be reached from elsewhere:"
+        " set GATEWAY_ADMIN_KEY, or listen on 127.0.0.1"
     )
