@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 
-from common.errors import Conflict, Invalid, NotFound
+from common.errors import Conflict, Invalid, NotFound, Unavailable
 from common.postgres import Connection, Pool, transaction
 from common.strategies import STRATEGIES
 from services.experiments import recording
@@ -132,12 +132,14 @@ class Experiments:
         Raises:
             NotFound: there is none of that number.
             Conflict: it has ended already; of two who end it at once, one gets this.
+            Unavailable: some of it cannot be read now: a verdict without it would stay.
         """
         checked_reason(reason)
         found = await self.get(experiment_id)
         if not found.running:
             raise ended_already(found)
-        await self._catch_up(self._catch_up_s)
+        if not await self._catch_up(self._catch_up_s):
+            raise Unavailable("the ledger's newest rows cannot be read; try again")
         await self._finish(experiment_id, "stopped", by=by, reason=reason)
         return await self.get_with_history(experiment_id)
 

@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime, timedelta
 
+import grpc
 import pytest
 from optimizer.experiments.v1 import experiments_pb2 as pb
 
 from services.experiments.store import users
-from tests.followed_ledger import closed, corrected, eventually, killed, rated
+from tests.followed_ledger import closed, corrected, killed, rated
 from tests.integration.experiments.scene import (
     analyze,
     answered,
@@ -97,6 +97,27 @@ async def test_without_auto_complete_it_goes_on_and_keeps_what_it_found(experime
         ended.experiment.history[-1].by,
         ended.experiment.history[-1].reason.startswith("enough test is cheaper"),
     )
+
+
+async def test_no_verdict_is_frozen_without_the_rows_that_cannot_be_read(experiments, ledger):
+    asked = pb.CompleteRequest(id=1, by="ann", reason="enough")
+
+    async with experiments(catch_up_s=1) as it:
+        await create(it)
+        ledger.silent = True
+        ledger.add(*(answered(user) for user in first_users("control", 3)))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await it.stub.Complete(asked, timeout=10)
+        early = await get(it)
+        ledger.silent = False
+        await analyze(it)
+        await it.stub.Complete(asked, timeout=10)
+        told = await analyze(it)
+
+    assert grpc.StatusCode.UNAVAILABLE == refused.value.code()
+    assert "cannot be read" in refused.value.details()
+    assert (RUNNING, COMPLETED) == (early.status, told.experiment.status)
+    assert 3 == told.arms[0].count
 
 
 async def test_an_arm_that_is_rated_worse_is_stopped_and_wins_nothing(experiments, ledger):
@@ -300,54 +321,6 @@ async def test_a_kill_in_the_middle_changes_no_figure(experiments, ledger, datab
     assert 1600 == sum(arm.count for arm in told.arms)
     assert told.arms == again.arms
     assert kept
-
-
-async def test_its_time_runs_out(experiments, ledger, database):
-    async with experiments() as it:
-        await create(it, options=pb.Options(max_duration_days=2))
-        await create(it, options=pb.Options(max_duration_days=4))
-        await rows(
-            database,
-            "UPDATE experiments.experiments SET created_at = $1",
-            datetime.now(UTC) - timedelta(days=3),
-        )
-
-        async def ended():
-            await it.service.housekeeping._experiments.end_overdue()
-            return (await get(it)).status == COMPLETED
-
-        await eventually(ended)
-        found, other = await get(it), await get(it, 2)
-
-    assert ("duration", RUNNING) == (found.verdict.rule, other.status)
-
-
-async def test_what_was_answered_in_its_time_is_in_it_though_it_was_read_late(
-    experiments, ledger, database
-):
-    ledger.silent = True
-    ledger.add(*(answered(user) for user in first_users("control", 3)))
-
-    async with experiments(catch_up_s=0.1) as it:
-        await create(it, options=pb.Options(max_duration_days=2))
-        await rows(
-            database,
-            "UPDATE experiments.experiments SET created_at = $1",
-            datetime.now(UTC) - timedelta(days=3),
-        )
-        overdue = it.service.housekeeping._experiments
-        await overdue.end_overdue()
-        early = await get(it)
-        ledger.silent = False
-
-        async def ended():
-            await overdue.end_overdue()
-            return (await get(it)).status == COMPLETED
-
-        await eventually(ended)
-        told = await analyze(it)
-
-    assert (RUNNING, 3) == (early.status, told.arms[0].count)
 
 
 async def test_three_arms_are_compared_with_the_control(experiments, ledger):
