@@ -1,6 +1,7 @@
 """What an experiment needs when no request of it comes: its time runs out, old traffic goes."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 from prometheus_client import Gauge
@@ -27,10 +28,19 @@ class Housekeeping:
     async def run(self) -> None:
         """Look once a minute, for ever; two replicas that look at once do no harm."""
         while True:
-            try:
-                await self._experiments.end_overdue()
-                await self._traffic.forget()
-                _MISMATCHED.set(await self._experiments.mismatched())
-            except Failure as failure:  # Postgres is away: in a minute there is just more to do
-                log.warning("housekeeping waits", reason=failure.message)
+            for step in (self._experiments.end_overdue, self._traffic.forget, self._watch):
+                await _tried(step)
             await asyncio.sleep(EVERY_S)
+
+    async def _watch(self) -> None:
+        _MISMATCHED.set(await self._experiments.mismatched())
+
+
+async def _tried(step: Callable[[], Awaitable[None]]) -> None:
+    """Whatever fails waits a minute: it holds up no other step, and never ends the service."""
+    try:
+        await step()
+    except Failure as failure:  # Postgres is away: in a minute there is just more to do
+        log.warning("housekeeping waits", reason=failure.message)
+    except Exception:
+        log.exception("housekeeping failed", step=step.__name__)

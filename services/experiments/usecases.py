@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import asyncpg
+import structlog
 
-from common.errors import Conflict, Invalid, NotFound, Unavailable
+from common.errors import Conflict, Failure, Invalid, NotFound, Unavailable
 from common.postgres import Connection, Pool, transaction
 from common.strategies import STRATEGIES
 from services.experiments import recording
@@ -35,6 +36,8 @@ from services.experiments.store.traffic import TrafficStore
 MAX_LIMIT = 1000
 MAX_OFFSET = 1_000_000
 MAX_ID = 2**63 - 1
+
+log = structlog.get_logger()
 
 CatchUp = Callable[[float], Awaitable[bool]]  # seconds → True: everything there was is applied
 
@@ -161,7 +164,8 @@ class Experiments:
     async def end_overdue(self) -> None:
         """
         End the experiments whose time is up, with what was answered before: what nobody could
-        read yet, because this service or the ledger was away, is waited for.
+        read yet, because this service or the ledger was away, is waited for. One that cannot be
+        ended is logged: the others end all the same.
         """
         overdue = await self._experiments.overdue()
         if overdue and not await self._catch_up(self._catch_up_s):
@@ -171,6 +175,10 @@ class Experiments:
                 await self._finish(id_, "duration", by=recording.BY_ITSELF)
             except Conflict:
                 continue  # somebody else was faster
+            except Failure as failure:
+                log.warning("cannot end an experiment", experiment=id_, reason=failure.message)
+            except Exception:
+                log.exception("cannot end an experiment", experiment=id_)
 
     async def analyze(self, experiment_id: int) -> Comparison:
         """Compare the arms, with every request in it that was answered before this was asked."""

@@ -1,9 +1,13 @@
 """What needs no request of an experiment: its time runs out, old traffic goes."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from optimizer.experiments.v1 import experiments_pb2 as pb
 
+from common.errors import Unavailable
+from services.experiments import housekeeping
 from tests.followed_ledger import eventually
 from tests.integration.experiments.scene import analyze, answered, create, first_users, get, rows
 
@@ -57,3 +61,57 @@ async def test_what_was_answered_in_its_time_is_in_it_though_it_was_read_late(
         told = await analyze(it)
 
     assert (RUNNING, 3) == (early.status, told.arms[0].count)
+
+
+async def test_an_experiment_that_cannot_be_ended_holds_no_other_up(experiments, database):
+    async with experiments() as it:
+        for _ in range(3):
+            await create(it, options=pb.Options(max_duration_days=2))
+        await rows(
+            database,
+            "UPDATE experiments.experiments SET created_at = $1",
+            datetime.now(UTC) - timedelta(days=3),
+        )
+        await rows(
+            database,
+            "UPDATE experiments.looks SET totals = '[]' WHERE experiment_id = 1",  # `Invalid`
+        )
+        await rows(
+            database,
+            """UPDATE experiments.looks SET looks = '{"unheard_of": 1}' WHERE experiment_id = 2""",
+        )
+
+        async def ended():
+            await it.service.housekeeping._experiments.end_overdue()
+            found = await rows(database, "SELECT id, status FROM experiments.experiments")
+            return sorted(found) if (3, "completed") in found else None
+
+        found = await eventually(ended)
+
+    assert [(1, "running"), (2, "running"), (3, "completed")] == found
+
+
+@pytest.mark.parametrize("failure", [Unavailable("away"), KeyError("a bug")], ids=repr)
+async def test_a_step_that_fails_neither_skips_the_others_nor_ends_the_service(
+    monkeypatch, failure
+):
+    monkeypatch.setattr(housekeeping, "EVERY_S", 0)
+    steps = []
+
+    class Failing:
+        def __getattr__(self, name):
+            async def step():
+                steps.append(name)
+                raise failure
+
+            return step
+
+    task = asyncio.create_task(housekeeping.Housekeeping(Failing(), Failing()).run())
+
+    async def twice():
+        return task.done() or len(steps) >= 6
+
+    await eventually(twice)
+    task.cancel()
+
+    assert ["end_overdue", "forget", "mismatched"] * 2 == steps[:6]
