@@ -16,6 +16,7 @@ from services.experiments.domain.totals import NAMES
 from services.experiments.store.users import SUMS, totals_of
 
 DAYS = 30  # that planning looks back on
+BATCH = 5_000  # rows deleted at once: an open transaction holds back the ledger's tail
 RECENT_DAYS = 7  # from which the requests of a day are counted
 _TODAY = "(now() AT TIME ZONE 'UTC')::date"  # days are UTC's, wherever the server is
 _KNOWN = ("results", "priced", "good", "cost_nano_usd", "prompt_words", "measured")
@@ -91,9 +92,18 @@ class TrafficStore:
         return found or Traffic(USUAL_VARIATION, USUAL_REQUESTS, requests_per_day=per_day)
 
     async def forget(self) -> None:
-        """Drop the days that planning no longer looks at."""
+        """Drop the days that planning no longer looks at, in short steps."""
+        while await self._forget() > 0:
+            pass
+
+    async def _forget(self) -> int:
         async with connection(self._pool) as conn:
-            await conn.execute(
-                f"DELETE FROM experiments.traffic WHERE day <= {_TODAY} - $1::int",  # noqa: S608
+            done = await conn.execute(
+                f"""
+                DELETE FROM experiments.traffic WHERE ctid = ANY (ARRAY(
+                    SELECT ctid FROM experiments.traffic WHERE day <= {_TODAY} - $1::int
+                    LIMIT {BATCH}))
+                """,  # noqa: S608
                 DAYS,
             )
+        return int(done.rsplit(" ", 1)[1])

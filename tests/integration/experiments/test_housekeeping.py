@@ -3,11 +3,14 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from optimizer.experiments.v1 import experiments_pb2 as pb
 
 from common.errors import Unavailable
 from services.experiments import housekeeping
+from services.experiments.store import traffic
+from services.experiments.store.traffic import TrafficStore
 from tests.followed_ledger import eventually
 from tests.integration.experiments.scene import analyze, answered, create, first_users, get, rows
 
@@ -89,6 +92,37 @@ async def test_an_experiment_that_cannot_be_ended_holds_no_other_up(experiments,
         found = await eventually(ended)
 
     assert [(1, "running"), (2, "running"), (3, "completed")] == found
+
+
+async def test_old_traffic_goes_in_short_transactions(experiments, database, monkeypatch):
+    monkeypatch.setattr(traffic, "BATCH", 2)
+    kept = "SELECT user_id FROM experiments.traffic ORDER BY user_id"
+
+    async with experiments() as it:
+        await rows(
+            database,
+            """
+            INSERT INTO experiments.traffic
+            SELECT CURRENT_DATE - (CASE n WHEN 6 THEN 1 ELSE 40 END), 'user' || n, 1, 1, 1, 1
+            FROM generate_series(1, 6) AS n
+            """,
+        )
+        conn = await asyncpg.connect(database.url("experiments"))
+        holding = conn.transaction()
+        await holding.start()
+        await conn.execute("SELECT 1 FROM experiments.traffic WHERE user_id = 'user5' FOR UPDATE")
+        forgetting = asyncio.create_task(TrafficStore(it.service.pool).forget())
+
+        async def all_but_what_is_held():
+            return await rows(database, kept) == [("user5",), ("user6",)]
+
+        await eventually(all_but_what_is_held)
+        await holding.rollback()
+        await conn.close()
+        await forgetting
+        left = await rows(database, kept)
+
+    assert [("user6",)] == left
 
 
 @pytest.mark.parametrize("failure", [Unavailable("away"), KeyError("a bug")], ids=repr)
