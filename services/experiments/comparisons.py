@@ -1,6 +1,7 @@
 """Pairs of answers to one request: what may be spent on judging them, and what was said."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +10,7 @@ from common.money import NANO_PER_USD
 from services.experiments.domain.experiment import Experiment
 from services.experiments.domain.options import MAX_BUDGET_NANO_USD, Comparing
 from services.experiments.domain.paired import compare, count
-from services.experiments.store.comparisons import ComparisonStore, Pair
+from services.experiments.store.comparisons import ComparisonStore, Judged
 from services.experiments.usecases import Experiments
 
 MAX_FAILURE = 500
@@ -86,14 +87,15 @@ class Comparisons:
         comparing = experiment.plan.options.comparing
         if comparing is None:
             return None
-        judged = await self._store.judged(experiment.id)
-        spent = await self._store.spent(experiment.id)
+        found = await self._store.tally(experiment.id)
         control = experiment.arms[0].name
         return {
-            "cost": spent["cost_nano_usd"] / NANO_PER_USD,
+            "cost": found.cost_nano_usd / NANO_PER_USD,
             "budget": comparing.budget_nano_usd / NANO_PER_USD,
-            "failed": spent["failed"],
-            "arms": {arm.name: _compared(judged, control, arm.name) for arm in experiment.arms[1:]},
+            "failed": found.failed,
+            "arms": {
+                arm.name: _compared(found.judged, control, arm.name) for arm in experiment.arms[1:]
+            },
         }
 
     async def _find(self, experiment_id: int) -> tuple[Experiment, Comparing]:
@@ -103,11 +105,15 @@ class Comparisons:
         return found, found.plan.options.comparing
 
 
-def _compared(judged: Sequence[Pair], control: str, test: str) -> dict[str, Any]:
+def _compared(judged: Iterable[Judged], control: str, test: str) -> dict[str, Any]:
     """Add up the pairs of these two arms."""
-    pairs = [(said[0], said[1]) for arm, other, said in judged if {arm, other} == {control, test}]
-    found = asdict(compare(count(pairs, control=control, test=test)))
-    return {**found.pop("counts"), "pairs": len(pairs), **found}
+    said: Counter[tuple[str, str]] = Counter()
+    for one in judged:
+        if {one.arm, one.other} == {control, test}:
+            said[one.first, one.second] += one.pairs
+    counts = count(said, control=control, test=test)
+    found = asdict(compare(counts))
+    return {**found.pop("counts"), "pairs": counts.pairs, **found}
 
 
 def _check_id(request_id: str) -> None:

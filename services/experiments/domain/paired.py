@@ -7,7 +7,7 @@ pair tells of one request what two groups of users tell only on average, so it t
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scipy import special  # type: ignore[import-untyped]  # `stats` takes a second to import
@@ -62,13 +62,13 @@ class Paired:
     difference_interval: Interval | None
 
 
-def count(preferred: Iterable[tuple[str, str]], *, control: str, test: str) -> Counts:
+def count(said: Mapping[tuple[str, str], int], *, control: str, test: str) -> Counts:
     """
     Sort pairs by their two verdicts.
 
     Args:
-        preferred: Of each pair the arm whose answer the judge preferred, once with each answer
-            first; `TIE` where it preferred neither.
+        said: The arm whose answer the judge preferred, once with each answer first, `TIE` where
+            it preferred neither; and of how many pairs it said so.
         control: The name of that arm.
         test: The name of the other.
 
@@ -77,13 +77,13 @@ def count(preferred: Iterable[tuple[str, str]], *, control: str, test: str) -> C
     """
     found = {control: 0, test: 0, TIE: 0}
     unsteady = 0
-    for first, second in preferred:
+    for (first, second), pairs in said.items():
         if first not in found or second not in found:
             raise Invalid(f"a verdict must be {control}, {test} or a tie")
         if first == second:
-            found[first] += 1
+            found[first] += pairs
         else:
-            unsteady += 1
+            unsteady += pairs
     return Counts(found[control], found[test], found[TIE], unsteady)
 
 

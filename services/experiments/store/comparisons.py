@@ -1,14 +1,28 @@
 """What judges said of pairs of answers, in Postgres. Every query on `comparisons` lives here."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 from common.errors import OverBudget
-from common.postgres import Pool, connection, transaction
-
-Pair = tuple[str, str, tuple[str, ...]]  # the arm that served, the other, what was preferred
+from common.postgres import Connection, Pool, connection, transaction
 
 BUDGET_LOCK = 7_214_002  # one reservation in one experiment at a time
+
+
+class Judged(NamedTuple):
+    """How many pairs of two arms a judge said the same of."""
+
+    arm: str  # that served
+    other: str
+    first: str  # what was preferred, once with each answer first
+    second: str
+    pairs: int
+
+
+class Tally(NamedTuple):
+    judged: list[Judged]
+    cost_nano_usd: int
+    failed: int  # pairs without a judgement
 
 
 class ComparisonStore:
@@ -28,14 +42,7 @@ class ComparisonStore:
             await conn.execute(
                 "SELECT pg_advisory_xact_lock($1, $2)", BUDGET_LOCK, experiment_id % 2**31
             )
-            spent = await conn.fetchval(
-                """
-                SELECT coalesce(sum(coalesce(cost_nano_usd, reserved_nano_usd)), 0)::bigint
-                FROM experiments.comparisons WHERE experiment_id = $1 AND request_id <> $2
-                """,
-                experiment_id,
-                request_id,
-            )
+            spent = await _spent(conn, experiment_id, but_for=request_id)
             if spent + nano_usd > budget_nano_usd:
                 raise OverBudget("the budget for comparing answers is spent")
             await conn.execute(
@@ -82,29 +89,40 @@ class ComparisonStore:
                 failure or None,
             )
 
-    async def judged(self, experiment_id: int) -> list[Pair]:
-        """Return (arm, other, what was preferred) of each judged pair, in the order of judging."""
-        async with connection(self._pool) as conn:
-            rows = await conn.fetch(
+    async def tally(self, experiment_id: int) -> Tally:
+        """Add up what comparing has led to so far, at one moment."""
+        async with (
+            connection(self._pool) as conn,
+            conn.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            judged = await conn.fetch(
                 """
-                SELECT arm, other, preferred FROM experiments.comparisons
+                SELECT arm, other, preferred[1] AS first, preferred[2] AS second, count(*) AS pairs
+                FROM experiments.comparisons
                 WHERE experiment_id = $1 AND recorded_at IS NOT NULL AND failure IS NULL
-                ORDER BY recorded_at, request_id
+                GROUP BY arm, other, preferred
                 """,
                 experiment_id,
             )
-        return [(row["arm"], row["other"], tuple(row["preferred"])) for row in rows]
-
-    async def spent(self, experiment_id: int) -> dict[str, Any]:
-        """Return what comparing has cost so far, and how many of the pairs failed."""
-        async with connection(self._pool) as conn:
-            row = await conn.fetchrow(
+            failed = await conn.fetchval(
                 """
-                SELECT coalesce(sum(coalesce(cost_nano_usd, reserved_nano_usd)), 0)::bigint
-                           AS cost_nano_usd,
-                       count(*) FILTER (WHERE failure IS NOT NULL) AS failed
-                FROM experiments.comparisons WHERE experiment_id = $1
+                SELECT count(*) FROM experiments.comparisons
+                WHERE experiment_id = $1 AND failure IS NOT NULL
                 """,
                 experiment_id,
             )
-        return dict(row or {})
+            spent = await _spent(conn, experiment_id)
+        return Tally([Judged(**row) for row in judged], spent, failed)
+
+
+async def _spent(conn: Connection, experiment_id: int, *, but_for: str = "") -> int:
+    """Return what comparing has cost, and what is set aside for what is under way."""
+    spent: int = await conn.fetchval(
+        """
+        SELECT coalesce(sum(coalesce(cost_nano_usd, reserved_nano_usd)), 0)::bigint
+        FROM experiments.comparisons WHERE experiment_id = $1 AND request_id <> $2
+        """,
+        experiment_id,
+        but_for,
+    )
+    return spent

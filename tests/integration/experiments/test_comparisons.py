@@ -6,6 +6,7 @@ import grpc
 import pytest
 from optimizer.experiments.v1 import experiments_pb2 as pb
 
+from services.experiments.store.comparisons import ComparisonStore
 from tests.integration.experiments.scene import analyze, create, report
 
 COMPARING = pb.Comparing(share=0.5, judge_model="acme/judge", budget_nano_usd=1_000)
@@ -73,8 +74,10 @@ async def test_pairs_are_added_up_once(experiments):
         await record(it, "tie", "", "")
         await record(it, "unsteady", "test", "control")
         await record(it, "failed", failure="the judge gave no verdict")
+        tally = await ComparisonStore(it.service.pool).tally(1)
         told = report(await analyze(it))["pairs"]
 
+    assert [1, 1, 1, 9] == sorted(one.pairs for one in tally.judged)  # counts, not every pair
     found = told["arms"]["test"]
     assert (9, 1, 1, 1, 12) == tuple(
         found[name] for name in ("test", "control", "ties", "unsteady", "pairs")

@@ -48,11 +48,11 @@ def numbers_of(found):
     ],
 )
 def test_a_pair_counts_for_an_arm_only_if_both_orders_say_so(preferred, expected):
-    assert expected == count([preferred], control="control", test="test")
+    assert expected == count({preferred: 1}, control="control", test="test")
 
 
 def test_pairs_add_up():
-    said = [("test", "test")] * 3 + [(TIE, TIE)] * 2 + [("control", "test")] + [("control",) * 2]
+    said = {("test",) * 2: 3, (TIE, TIE): 2, ("control", "test"): 1, ("control",) * 2: 1}
 
     found = count(said, control="control", test="test")
 
@@ -62,7 +62,7 @@ def test_pairs_add_up():
 
 def test_a_verdict_for_a_stranger_is_refused():
     with pytest.raises(Invalid, match="verdict"):
-        count([("test", "third")], control="control", test="test")
+        count({("test", "third"): 1}, control="control", test="test")
 
 
 def test_without_pairs_nothing_is_said():
