@@ -18,10 +18,10 @@ from common.postgres import open_pool
 from common.service import run
 from common.settings import from_environment
 from common.telemetry import exporting
-from services.experiments import ledger
 from services.experiments.announcer import Announcer
 from services.experiments.comparisons import Comparisons
 from services.experiments.housekeeping import Housekeeping
+from services.experiments.ledger import CONSUMER, Recorder
 from services.experiments.planning import Planning
 from services.experiments.servicer import ExperimentsServicer
 from services.experiments.settings import ExperimentsSettings
@@ -54,13 +54,14 @@ async def build(settings: ExperimentsSettings) -> Service:
         webhook_url=settings.webhook_url,
         webhook_secret=settings.webhook_secret,
     )
+    recorder = Recorder(moved=announcer.moved)
     follower = LedgerFollower(
         schema=SCHEMA,
         pool=pool,
-        read=reader(channel, ledger.CONSUMER),
-        apply=ledger.apply,
+        read=reader(channel, CONSUMER),
+        apply=recorder.apply,
         wake=wake,
-        after_apply=announcer.after_apply,
+        after_apply=recorder.after_apply,
     )
     experiments = Experiments(
         pool, follower.catch_up, catch_up_s=settings.catch_up_s, moved=announcer.moved

@@ -53,9 +53,6 @@ class Announcer:
         """Something may be there to tell."""
         self._moved.set()
 
-    async def after_apply(self) -> None:
-        self.moved()
-
     async def run(self) -> None:
         """Tell, for ever. What fails is told later, by whoever is there."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WEBHOOK_S)) as session:

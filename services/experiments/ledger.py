@@ -1,6 +1,6 @@
 """From ledger rows to results: decode, check, record. Exactly once, with the cursor."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -21,7 +21,7 @@ from common.ledger_rows import (
 from common.postgres import Connection
 from common.wire import json_field, uuid_field
 from services.experiments.domain.result import FAILURES, CostCorrection, Rating, Result
-from services.experiments.recording import take_in
+from services.experiments.recording import Recorded, take_in
 from services.experiments.store import looks, results, traffic
 from services.experiments.store.looks import Held
 from services.experiments.store.traffic import Asked
@@ -30,9 +30,31 @@ CONSUMER = "experiments"
 MAX_FALLBACKS = 1000
 
 
-async def apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
-    """Record what *rows* say about experiments, in the follower's transaction."""
-    await apply_surely(conn, rows, _apply, consumer=CONSUMER)
+class Recorder:
+    """
+    Records what rows say about experiments, in the follower's transaction.
+
+    Args:
+        moved: Called when an experiment may have changed: others want to know.
+    """
+
+    def __init__(self, *, moved: Callable[[], None]) -> None:
+        self._moved = moved
+        self._recorded: list[Recorded] = []
+
+    async def apply(self, conn: Connection, rows: Sequence[LedgerRow]) -> None:
+        self._recorded.clear()  # of a transaction that failed: it is as if nothing had been
+        await apply_surely(conn, rows, self._apply, consumer=CONSUMER)
+
+    async def after_apply(self) -> None:
+        """Count what is committed."""
+        for one in self._recorded:
+            one.count()
+        self._recorded.clear()
+        self._moved()
+
+    async def _apply(self, conn: Connection, rows: Sequence[LedgerRow]) -> None:
+        self._recorded.append(await _record(conn, rows))
 
 
 @dataclass(slots=True)
@@ -68,7 +90,7 @@ class _Batch:
         ]
 
 
-async def _apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
+async def _record(conn: Connection, rows: Sequence[LedgerRow]) -> Recorded:
     skips = Skips(CONSUMER)
     batch = _Batch()
     read_each(rows, batch.add, skips)
@@ -82,9 +104,10 @@ async def _apply(conn: Connection, rows: Sequence[LedgerRow]) -> None:
     changes = [change for change in came.values() if change]
     changes += await results.correct(conn, batch.late_corrections(came))
     changes += await results.rate(conn, batch.ratings)
-    await take_in(conn, held, changes)
+    recorded = await take_in(conn, held, changes)
     await traffic.add(conn, batch.asked)
     skips.report()
+    return recorded
 
 
 def _counting(held: Mapping[int, Held]) -> list[tuple[int, str]]:

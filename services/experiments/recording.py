@@ -7,8 +7,8 @@ look sees exactly the results before it, whoever records them and however often 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -43,8 +43,24 @@ TURN = 200  # users between two turns of others
 POINTS = 200  # of a chart, about
 
 
-async def take_in(conn: Connection, held: Mapping[int, Held], changes: Iterable[Change]) -> None:
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a transaction recorded: counted when it is committed, for until then it may fail."""
+
+    results: int = 0
+    ended: Sequence[Rule] = ()
+
+    def count(self) -> None:
+        _results.inc(self.results)
+        for rule in self.ended:
+            _ended.labels(rule).inc()
+
+
+async def take_in(
+    conn: Connection, held: Mapping[int, Held], changes: Iterable[Change]
+) -> Recorded:
     """Add *changes* to what is known of users, and look at each experiment that still runs."""
+    fresh, ended = 0, []
     by_user: dict[User, UserTotals] = defaultdict(UserTotals)
     for number, change in enumerate(changes):
         await _now_and_then(number)
@@ -55,19 +71,24 @@ async def take_in(conn: Connection, held: Mapping[int, Held], changes: Iterable[
         if change.before:
             by_user[user] -= change.before.totals(limit)
         else:
-            _results.inc()
+            fresh += 1
     if not by_user:
-        return
+        return Recorded()
     await _add(conn, held, by_user)
     for id_ in sorted({user.experiment_id for user in by_user}):
         here = held[id_]
         await _learn_what_is_slow(conn, here)
         if here.experiment.running:
             await _look(conn, here)
+            if here.experiment.verdict:
+                ended.append(here.experiment.verdict.rule)
         await looks.keep(conn, here)
+    return Recorded(fresh, ended)
 
 
-async def finish(conn: Connection, held: Held, rule: Rule, *, by: str, reason: str = "") -> None:
+async def finish(
+    conn: Connection, held: Held, rule: Rule, *, by: str, reason: str = ""
+) -> Recorded:
     """End an experiment that runs, with the verdict that its last look gives."""
     plan, found, totals = held.experiment.plan, held.looks, held.totals
     verdict = Verdict(
@@ -77,12 +98,12 @@ async def finish(conn: Connection, held: Held, rule: Rule, *, by: str, reason: s
         at=datetime.now(UTC),
     )
     await experiments.end(conn, held.experiment.id, "completed", verdict)
-    _ended.labels(rule).inc()
     why = f"{reason} {verdict.reason}".strip()
     await experiments.note(conn, held.experiment.id, "completed", by=by, reason=why)
     if verdict.winner and plan.options.auto_promote:
         await _promote(conn, held.experiment, verdict.winner, unproven(found, verdict.winner))
     held.experiment = replace(held.experiment, status="completed", verdict=verdict)
+    return Recorded(ended=[rule])
 
 
 async def _promote(

@@ -214,9 +214,11 @@ class Experiments:
             ]
             came = await results.record(conn, wanted, counting)
             try:
-                await recording.take_in(conn, held, [change for change in came.values() if change])
+                changes = [change for change in came.values() if change]
+                recorded = await recording.take_in(conn, held, changes)
             except asyncpg.DataError:
                 raise Invalid("the sums of a user would be too large", param="results") from None
+        recorded.count()
         self._moved()
         return len(came)
 
@@ -272,7 +274,8 @@ class Experiments:
     async def _finish(self, experiment_id: int, rule: Rule, *, by: str, reason: str = "") -> None:
         async with transaction(self._pool) as conn:
             held = await self._running(conn, experiment_id)
-            await recording.finish(conn, held, rule, by=by, reason=reason)
+            recorded = await recording.finish(conn, held, rule, by=by, reason=reason)
+        recorded.count()
         self._moved()
 
     async def _running(self, conn: Connection, experiment_id: int) -> Held:

@@ -95,6 +95,10 @@ async def test_an_experiment_that_cannot_be_ended_holds_no_other_up(experiments,
 
 
 async def test_old_traffic_goes_in_short_transactions(experiments, database, monkeypatch):
+    async def idle(_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(housekeeping.Housekeeping, "run", idle)
     monkeypatch.setattr(traffic, "BATCH", 2)
     kept = "SELECT user_id FROM experiments.traffic ORDER BY user_id"
 

@@ -6,7 +6,9 @@ import random
 import grpc
 import pytest
 from optimizer.experiments.v1 import experiments_pb2 as pb
+from prometheus_client import REGISTRY
 
+from common.errors import Unavailable
 from services.experiments.store import users
 from tests.followed_ledger import closed, corrected, killed, rated
 from tests.integration.experiments.scene import (
@@ -321,6 +323,37 @@ async def test_a_kill_in_the_middle_changes_no_figure(experiments, ledger, datab
     assert 1600 == sum(arm.count for arm in told.arms)
     assert told.arms == again.arms
     assert kept
+
+
+async def test_a_batch_that_is_applied_again_is_counted_once(experiments, ledger, monkeypatch):
+    names = ("optimizer_experiment_results_total", "optimizer_experiments_completed_total")
+
+    def counted():
+        labels = ({}, {"rule": "boundary"})
+        return [REGISTRY.get_sample_value(*one) or 0 for one in zip(names, labels, strict=True)]
+
+    async with experiments() as it:
+        follower, tries = it.service.follower, []
+        apply = follower._apply
+
+        async def fails_once(conn, rows):
+            await apply(conn, rows)
+            tries.append(len(rows))
+            if len(tries) == 1:
+                raise Unavailable("the connection is lost before the commit")
+
+        monkeypatch.setattr(follower, "_apply", fails_once)
+        await create(it, sample_size=1_000)
+        before = counted()
+        ledger.rows = [  # at once
+            *noisy(first_users("control", 100), 200_000),
+            *noisy(first_users("test", 100), 100_000),
+        ]
+        await analyze(it)
+        after = counted()
+
+    assert [200, 200] == tries
+    assert [200, 1] == [now - was for now, was in zip(after, before, strict=True)]
 
 
 async def test_three_arms_are_compared_with_the_control(experiments, ledger):
