@@ -16,8 +16,8 @@ from prometheus_client import Counter
 
 from common.postgres import Connection
 from services.experiments.domain.experiment import Experiment, Rule, Verdict
+from services.experiments.domain.intervals import interval_of
 from services.experiments.domain.looks import SLOW_KNOWN_FROM, TAIL, look
-from services.experiments.domain.report import interval_of
 from services.experiments.domain.result import Change
 from services.experiments.domain.totals import UserTotals
 from services.experiments.domain.verdict import (

@@ -55,6 +55,10 @@ class Plan:
         total = sum(arm.weight for arm in self.arms)
         return [arm.weight / total for arm in self.arms]
 
+    def done(self, results: int) -> float:
+        """Return the share of the planned results that is in, 0 to 1."""
+        return min(1.0, results / self.sample_size)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

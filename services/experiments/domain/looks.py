@@ -4,14 +4,12 @@ is kept; everything else is computed anew from the totals.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
-
-import numpy as np
 
 from services.experiments.domain import sequential, srm
 from services.experiments.domain.experiment import Plan
-from services.experiments.domain.metrics import COST, GUARDRAILS, compare, compare_adjusted
+from services.experiments.domain.metrics import GUARDRAILS, cost_of
 from services.experiments.domain.totals import ArmTotals
 
 TAIL = 0.95  # the percentile of latency that is watched
@@ -54,7 +52,7 @@ def look(plan: Plan, totals: Mapping[str, ArmTotals], before: Looks) -> Looks:
     results = sum(arm.sum("results") for arm in totals.values())
     # At the first look beyond it, the size is reached; after that there is nothing to decide.
     decided = before.results >= plan.sample_size
-    done = min(1.0, results / plan.sample_size)
+    done = plan.done(results)
     control = totals[plan.arms[0].name]
     return Looks(
         arms=before.arms
@@ -96,7 +94,7 @@ def _seen(
 
 
 def _cost(control: ArmTotals, test: ArmTotals, done: float) -> tuple[float | None, bool]:
-    found = compare_adjusted(COST, control, test) or compare(COST, control, test)
+    found = cost_of(control, test)
     if found is None:
         return None, False
     a, b = float(found.control.value), float(found.test.value)
@@ -118,9 +116,7 @@ def _guardrails(
         beyond, scale = worse.beyond, worse.scale
         bad = sequential.p_value_above(beyond, done=done, scale=scale)
         good = sequential.p_value_above(
-            type(beyond)(-np.float64(beyond.value), beyond.variance, beyond.freedom),
-            done=done,
-            scale=scale,
+            replace(beyond, value=-beyond.value), done=done, scale=scale
         )
         found[guardrail.name] = float(bad), float(good)
     return found

@@ -111,6 +111,11 @@ def compare_adjusted(metric: Metric, control: ArmTotals, test: ArmTotals) -> Com
     return found
 
 
+def cost_of(control: ArmTotals, test: ArmTotals) -> Compared | None:
+    """Estimate the costs that the verdict is about."""
+    return compare_adjusted(COST, control, test) or compare(COST, control, test)
+
+
 def covariate_of(metric: Metric, arm: ArmTotals) -> Covariate:
     """Relate a ratio of costs to the length of prompts."""
     m, d, x, k = metric.numerator, metric.denominator, "prompt_words", "priced"

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from services.experiments.domain import sequential
 from services.experiments.domain.analysis import Interval, critical_t, lift
 from services.experiments.domain.experiment import Plan
+from services.experiments.domain.intervals import always_valid
 from services.experiments.domain.looks import Looks, Seen
 from services.experiments.domain.metrics import (
     COST,
@@ -18,24 +16,11 @@ from services.experiments.domain.metrics import (
     compare,
     compare_adjusted,
 )
-from services.experiments.domain.power import Traffic, traffic_of
+from services.experiments.domain.power import traffic_of
 from services.experiments.domain.totals import ArmTotals
 from services.experiments.domain.verdict import ended_by, findings, unproven
 
 FIXED_Z = 1.959963984540054  # 95 %, two-sided
-
-
-def interval_of(
-    plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals], arm: str
-) -> tuple[float, float | None, float | None] | None:
-    """Return an arm's lift in cost with its always-valid interval; None: too few results."""
-    control = totals[plan.arms[0].name]
-    found = compare_adjusted(COST, control, totals[arm]) or compare(COST, control, totals[arm])
-    if found is None or not found.control.value:
-        return None
-    change = float(found.test.value / found.control.value) - 1
-    bounds = _always_valid(found, plan, looks)
-    return change, bounds.low, bounds.high
 
 
 def p_value_fixed(plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals]) -> float | None:
@@ -50,7 +35,7 @@ def p_value_fixed(plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals]) -> 
         return None
     if found.certain:
         equal = bool(found.control.value == found.test.value)
-        return None if _done(plan, looks) < 1 else float(equal)
+        return None if plan.done(looks.results) < 1 else float(equal)
     return float(found.difference.p_value)
 
 
@@ -61,7 +46,7 @@ def report(plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals]) -> dict[st
     rivals = [arm.name for arm in plan.arms[1:]]
     results = sum(arm.sum("results") for arm in totals.values())
     return {
-        "information_fraction": _done(plan, looks),
+        "information_fraction": plan.done(looks.results),
         "samples_remaining": max(0, plan.sample_size - results),
         "decision_ready": ended_by(plan, looks, totals) is not None,
         "mde": _detectable(plan, totals),
@@ -114,7 +99,7 @@ def _effect(
         if found.certain or not a
         else lift(found.control, found.test, float(critical_t(found.difference.freedom, FIXED_Z)))
     )
-    always = _always_valid(found, plan, looks)
+    always = always_valid(found, plan, looks)
     return {
         "difference": (b - a) * metric.unit,
         "lift": b / a - 1 if a else None,
@@ -122,19 +107,6 @@ def _effect(
         "interval_always_valid": [always.low, always.high],
         "p_value_fixed": None if found.certain else float(found.difference.p_value),
     }
-
-
-def _always_valid(found: Compared, plan: Plan, looks: Looks) -> Interval:
-    done = _done(plan, looks)
-    if found.certain or not found.control.value or not done:
-        return Interval(None, None)
-    gap = found.difference
-    scale = sequential.EXPECTED_LIFT * abs(float(found.control.value))
-    z = sequential.critical_z(gap.variance, done=done, scale=scale, comparisons=len(plan.arms) - 1)
-    critical = float(critical_t(gap.freedom, z))
-    return (
-        lift(found.control, found.test, critical) if np.isfinite(critical) else Interval(None, None)
-    )
 
 
 def _guardrails(plan: Plan, looks: Looks, arm: str) -> dict[str, Any]:
@@ -166,14 +138,7 @@ def _guardrails(plan: Plan, looks: Looks, arm: str) -> dict[str, Any]:
 def _detectable(plan: Plan, totals: Mapping[str, ArmTotals]) -> float | None:
     """Return which relative change of cost the planned size finds 4 times of 5, by these users."""
     traffic = traffic_of(totals[plan.arms[0].name], requests_per_day=0)
-    return detectable(plan, traffic) if traffic else None
-
-
-def detectable(plan: Plan, traffic: Traffic) -> float:
-    """Return the same by what is known of a deployment's users."""
+    if traffic is None:
+        return None
     users = plan.sample_size * min(plan.shares) / traffic.requests_per_user
     return traffic.effect_of(users, arms=len(plan.arms))
-
-
-def _done(plan: Plan, looks: Looks) -> float:
-    return min(1.0, looks.results / plan.sample_size)

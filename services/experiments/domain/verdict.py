@@ -5,17 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.experiments.domain import srm
-from services.experiments.domain.analysis import critical_t, lift
 from services.experiments.domain.experiment import Plan, Rule
+from services.experiments.domain.intervals import interval_of
 from services.experiments.domain.looks import Looks, Seen
-from services.experiments.domain.metrics import (
-    COST,
-    GUARDRAILS,
-    Compared,
-    compare,
-    compare_adjusted,
-)
-from services.experiments.domain.sequential import ALPHA, EXPECTED_LIFT, critical_z
+from services.experiments.domain.metrics import COST, GUARDRAILS, cost_of
+from services.experiments.domain.sequential import ALPHA
 from services.experiments.domain.totals import ArmTotals
 
 PATIENCE = 0.3  # of the planned results: so long a cheaper arm waits for what is said of it
@@ -160,32 +154,17 @@ def unproven(looks: Looks, arm: str) -> list[str]:
     return [rail.name for rail in GUARDRAILS if not seen.safe.get(rail.name, 1.0) < ALPHA]
 
 
-def estimate(control: ArmTotals, test: ArmTotals) -> Compared | None:
-    """Return the costs that the verdict is about."""
-    return compare_adjusted(COST, control, test) or compare(COST, control, test)
-
-
 def _change(plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals], arm: str) -> str:
-    found = estimate(totals[plan.arms[0].name], totals[arm])
-    if found is None:
+    if cost_of(totals[plan.arms[0].name], totals[arm]) is None:
         return "too few results"
-    if not found.control.value:
+    found = interval_of(plan, looks, totals, arm)
+    if found is None:
         return "the control costs nothing"
-    change = f"{float(found.test.value / found.control.value - 1):+.1%} a request"
-    if found.certain:
-        return change
-    gap = found.difference
-    done = min(1.0, looks.results / plan.sample_size)
-    z = critical_z(
-        gap.variance,
-        done=done,
-        scale=EXPECTED_LIFT * found.control.value,
-        comparisons=len(plan.arms) - 1,
-    )
-    bounds = lift(found.control, found.test, float(critical_t(gap.freedom, z)))
-    if bounds.low is None or bounds.high is None:
-        return change
-    return f"{change} (between {bounds.low:+.1%} and {bounds.high:+.1%})"
+    change, low, high = found
+    told = f"{change:+.1%} a successful request"
+    if low is None or high is None:
+        return told
+    return f"{told} (between {low:+.1%} and {high:+.1%})"
 
 
 def _quality(looks: Looks, arm: str) -> str:

@@ -36,7 +36,7 @@ def test_a_cheaper_arm_wins_before_the_sample_is_full():
     winner, rule, reason = judged(PLAN, control=noisy(100, 200), test=noisy(100, 100, seed=2))
 
     assert ("test", "boundary") == (winner, rule)
-    assert reason.startswith("test is cheaper: -49.2% a request (between -5")
+    assert reason.startswith("test is cheaper: -49.2% a successful request (between -5")
     assert reason.endswith("quality unmeasured, because too few answers were rated.")
 
 
