@@ -1,6 +1,7 @@
 """The gRPC face of experiments: decode, delegate, encode. Nothing is decided here."""
 
 import math
+from typing import Any
 
 import orjson
 from optimizer.experiments.v1 import experiments_pb2 as pb
@@ -10,8 +11,6 @@ from common.deadlines import in_time
 from common.grpc_server import Context
 from services.experiments import wire
 from services.experiments.comparisons import Comparisons
-from services.experiments.domain.report import p_value_fixed, report
-from services.experiments.domain.verdict import findings, winner_of
 from services.experiments.planning import Planning
 from services.experiments.usecases import Comparison, Experiments
 
@@ -83,7 +82,7 @@ class ExperimentsServicer(experiments_pb2_grpc.ExperimentsServiceServicer):
         async with in_time(context, DATABASE):
             compared = await self._experiments.analyze(request.experiment_id)
             pairs = await self._comparisons.told(compared.held.experiment)
-        return _analyzed(compared, {"pairs": pairs})
+        return _analyzed(compared, pairs)
 
     async def Complete(self, request: pb.CompleteRequest, context: Context) -> pb.CompleteResponse:
         async with in_time(context, DATABASE):
@@ -166,36 +165,27 @@ class ExperimentsServicer(experiments_pb2_grpc.ExperimentsServiceServicer):
         return pb.RecordComparisonResponse()
 
 
-def _analyzed(compared: Comparison, more: dict[str, object]) -> pb.AnalyzeResponse:
-    held = compared.held
-    plan, looks, totals = held.experiment.plan, held.looks, held.totals
-    verdict = held.experiment.verdict
-    winner = verdict.winner if verdict else winner_of(plan, looks, totals)
-    told = {
-        **report(plan, looks, totals),
-        "series": [
-            {
-                "arm": point.arm,
-                "results": point.results,
-                "at": point.at,
-                "lift": point.lift,
-                "low": point.low,
-                "high": point.high,
-                "p_value": point.p_value,
-            }
-            for point in compared.series
-        ],
-        **more,
-    }
-    if verdict:  # also one that was asked for before anything was sure
-        told["decision_ready"] = True
+def _analyzed(compared: Comparison, pairs: dict[str, Any] | None) -> pb.AnalyzeResponse:
+    held, told = compared.held, compared.told
+    series = [
+        {
+            "arm": point.arm,
+            "results": point.results,
+            "at": point.at,
+            "lift": point.lift,
+            "low": point.low,
+            "high": point.high,
+            "p_value": point.p_value,
+        }
+        for point in compared.series
+    ]
     return pb.AnalyzeResponse(
         experiment=wire.experiment(held.experiment),
-        arms=[wire.arm_results(arm.name, totals[arm.name]) for arm in plan.arms],
-        p_value=findings(plan, looks).p_value,
-        p_value_fixed=p_value_fixed(plan, looks, totals),
-        winner=winner or "",
+        arms=[wire.arm_results(arm.name, held.totals[arm.name]) for arm in held.experiment.arms],
+        p_value=told.p_value,
+        p_value_fixed=told.p_value_fixed,
+        winner=told.winner or "",
         confidence_level=CONFIDENCE_LEVEL,
         stale=compared.stale,
-        report_json=orjson.dumps(told),
+        report_json=orjson.dumps({**told.more, "series": series, "pairs": pairs}),
     )

@@ -10,7 +10,7 @@ from common.errors import Conflict, Failure, Invalid, NotFound, Unavailable
 from common.postgres import Connection, Pool, transaction
 from common.strategies import STRATEGIES
 from services.experiments import recording
-from services.experiments.domain import importing, srm
+from services.experiments.domain import importing, report, srm
 from services.experiments.domain.assignment import bucket
 from services.experiments.domain.experiment import (
     STATUSES,
@@ -27,6 +27,7 @@ from services.experiments.domain.experiment import (
 )
 from services.experiments.domain.importing import ExternalResult
 from services.experiments.domain.power import Traffic
+from services.experiments.domain.report import Told
 from services.experiments.store import experiments, looks, promotions, results
 from services.experiments.store.experiments import ExperimentStore
 from services.experiments.store.looks import Held, LookStore, Point
@@ -47,6 +48,7 @@ class Comparison:
     """An experiment as it stands."""
 
     held: Held
+    told: Told
     series: list[Point]
     stale: bool  # the ledger could not be caught up with in time
 
@@ -188,7 +190,8 @@ class Experiments:
         if found is None:
             raise NotFound("Experiment not found")
         held, series = found
-        return Comparison(held, series, stale=not caught_up)
+        told = report.told(held.experiment, held.looks, held.totals)
+        return Comparison(held, told, series, stale=not caught_up)
 
     async def take_in(self, experiment_id: int, rows: list[ExternalResult]) -> int:
         """

@@ -1,10 +1,11 @@
 """What is told of an experiment: figures with their intervals, and what they amount to."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from services.experiments.domain.analysis import Interval, critical_t, lift
-from services.experiments.domain.experiment import Plan
+from services.experiments.domain.experiment import Experiment, Plan
 from services.experiments.domain.intervals import always_valid
 from services.experiments.domain.looks import Looks, Seen
 from services.experiments.domain.metrics import (
@@ -18,9 +19,33 @@ from services.experiments.domain.metrics import (
 )
 from services.experiments.domain.power import traffic_of
 from services.experiments.domain.totals import ArmTotals
-from services.experiments.domain.verdict import ended_by, findings, unproven
+from services.experiments.domain.verdict import ended_by, findings, unproven, winner_of
 
 FIXED_Z = 1.959963984540054  # 95 %, two-sided
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an experiment amounts to as it stands."""
+
+    winner: str | None
+    p_value: float | None  # the smallest of all arms; valid however often one looks
+    p_value_fixed: float | None
+    more: dict[str, Any]  # as JSON values
+
+
+def told(experiment: Experiment, looks: Looks, totals: Mapping[str, ArmTotals]) -> Told:
+    """Say what was found so far; once there is a verdict, its winner, whatever is found of late."""
+    plan, verdict = experiment.plan, experiment.verdict
+    more = report(plan, looks, totals)
+    if verdict:  # also one that was asked for before anything was sure
+        more["decision_ready"] = True
+    return Told(
+        winner=verdict.winner if verdict else winner_of(plan, looks, totals),
+        p_value=findings(plan, looks).p_value,
+        p_value_fixed=p_value_fixed(plan, looks, totals),
+        more=more,
+    )
 
 
 def p_value_fixed(plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals]) -> float | None:

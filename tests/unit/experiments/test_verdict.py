@@ -2,13 +2,15 @@
 
 import random
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import orjson
 import pytest
 
+from services.experiments.domain.experiment import Experiment, Verdict
 from services.experiments.domain.looks import Looks, Seen
 from services.experiments.domain.options import Margins
-from services.experiments.domain.report import p_value_fixed, report
+from services.experiments.domain.report import p_value_fixed, report, told
 from services.experiments.domain.verdict import (
     ended_by,
     findings,
@@ -19,6 +21,8 @@ from services.experiments.domain.verdict import (
     winner_of,
 )
 from tests.unit.experiments.arms import PLAN, looked, noisy, plan, user
+
+NOW = datetime.now(UTC)
 
 
 def judged(plan_, **users):
@@ -301,6 +305,19 @@ def test_past_the_planned_size_nothing_is_decided_any_more():
     later, _ = looked(PLAN, full, control=noisy(900, 100), test=noisy(900, 50, seed=2))
 
     assert full.arms == later.arms
+
+
+def test_a_verdict_is_told_though_the_looks_amount_to_another_or_none():
+    looks, totals = looked(PLAN, control=noisy(100, 200), test=noisy(100, 100, seed=2))
+    early, few = looked(PLAN, control=noisy(20, 100), test=noisy(20, 100, seed=2))
+    running = Experiment(1, PLAN, "running", NOW, None)
+    frozen = replace(running, status="completed", verdict=Verdict(None, "why", "stopped", NOW))
+
+    found = [told(running, looks, totals), told(frozen, looks, totals), told(running, early, few)]
+
+    assert ["test", None, None] == [one.winner for one in found]
+    assert [True, True, False] == [one.more["decision_ready"] for one in found]
+    assert told(frozen, early, few).more["decision_ready"]
 
 
 def test_what_looks_found_survives_being_written_down():
