@@ -100,7 +100,8 @@ async def _record(conn: Connection, rows: Sequence[LedgerRow]) -> Recorded:
     ids.update((await results.experiments_of(conn, later)).values())
 
     held = await looks.hold(conn, ids)
-    came = await results.record(conn, _of_their_arm(batch, held, skips), _counting(held))
+    counting = [arm for here in held.values() for arm in here.counting()]
+    came = await results.record(conn, _of_their_arm(batch, held, skips), counting)
     changes = [change for change in came.values() if change]
     changes += await results.correct(conn, batch.late_corrections(came))
     changes += await results.rate(conn, batch.ratings)
@@ -108,17 +109,6 @@ async def _record(conn: Connection, rows: Sequence[LedgerRow]) -> Recorded:
     await traffic.add(conn, batch.asked)
     skips.report()
     return recorded
-
-
-def _counting(held: Mapping[int, Held]) -> list[tuple[int, str]]:
-    """Return the arms whose results count: a frozen verdict and a stopped arm take no more."""
-    return [
-        (id_, arm.name)
-        for id_, here in held.items()
-        if here.experiment.running
-        for arm in here.experiment.arms
-        if arm.name not in here.looks.stopped
-    ]
 
 
 def _of_their_arm(batch: _Batch, held: Mapping[int, Held], skips: Skips) -> list[Result]:

@@ -210,12 +210,7 @@ class Experiments:
             theirs = await results.experiments_of(conn, [one.request_id for one in wanted])
             if not here.experiment.running and len(theirs) < len(wanted):
                 raise ended_already(here.experiment)
-            counting = [
-                (experiment_id, arm.name)
-                for arm in here.experiment.arms
-                if arm.name not in here.looks.stopped
-            ]
-            came = await results.record(conn, wanted, counting)
+            came = await results.record(conn, wanted, here.counting())
             try:
                 changes = [change for change in came.values() if change]
                 recorded = await recording.take_in(conn, held, changes)

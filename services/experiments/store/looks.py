@@ -25,6 +25,16 @@ class Held:
     totals: dict[str, ArmTotals]  # of each arm
     looks: Looks
 
+    def counting(self) -> list[tuple[int, str]]:
+        """Return the arms whose results count: a frozen verdict and a stopped arm take no more."""
+        if not self.experiment.running:
+            return []
+        return [
+            (self.experiment.id, arm.name)
+            for arm in self.experiment.arms
+            if arm.name not in self.looks.stopped
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
