@@ -9,13 +9,12 @@ from typing import Any, Literal
 
 from common.errors import Conflict, Invalid
 from services.experiments.domain.assignment import assign
-from services.experiments.domain.options import Options, Scope, checked_options
+from services.experiments.domain.options import Options, Scope, check_options
 
 Status = Literal["running", "completed", "cancelled"]
 # Why it ended: a boundary was crossed, an arm did harm, all planned results are in, the time is
 # up, or somebody said so.
 Rule = Literal["boundary", "guardrail", "sample_size", "duration", "stopped"]
-STATUSES: tuple[Status, ...] = ("running", "completed", "cancelled")
 
 CONTROL = "control"
 MAX_ARMS = 8
@@ -166,7 +165,7 @@ def checked_plan(plan: Plan, *, strategies: Collection[str]) -> Plan:
                     " parameters",
                     param=f"{arm.name}_strategy",
                 )
-    checked_options(plan.options)
+    check_options(plan.options)
     return plan
 
 
@@ -211,15 +210,12 @@ def checked_user(user_id: str) -> str:
     return user_id
 
 
-def checked_reason(reason: str) -> str:
+def check_reason(reason: str) -> None:
     """
-    Return *reason* if it can be kept.
-
     Raises:
         Invalid: it is too long, or no text that can be kept.
     """
     _check_text(reason, "reason", longest=MAX_DESCRIPTION)
-    return reason
 
 
 def ended_already(experiment: Experiment) -> Conflict:

@@ -74,12 +74,10 @@ class Options:
         return cls(**fields)
 
 
-def checked_options(options: Options) -> Options:
+def check_options(options: Options) -> None:
     """
-    Return *options* if an experiment can be run by them.
-
     Raises:
-        Invalid: a bound is broken.
+        Invalid: a bound is broken, so that no experiment can be run by them.
     """
     margins = options.margins
     _within(margins.quality_ratio, "quality_margin", 0, 0.5)
@@ -101,7 +99,6 @@ def checked_options(options: Options) -> Options:
             raise Invalid(f"{name} must have at most {longest} characters, no NUL", param=name)
     if options.comparing:
         _check_comparing(options.comparing)
-    return options
 
 
 def _check_comparing(comparing: Comparing) -> None:

@@ -6,7 +6,7 @@ takes back just what it corrects, and an arm without any variance is seen to hav
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import starmap
 from operator import attrgetter
@@ -115,14 +115,6 @@ class ArmTotals:
             {(a, b): products.get(f"{a}*{b}", 0) for a, b in PAIRS},
             {name: kept.get("present", {}).get(name, 0) for name in PRESENT},
         )
-
-
-def arm_totals(users: Iterable[UserTotals]) -> ArmTotals:
-    """Sum up *users*."""
-    totals = ArmTotals()
-    for user in users:
-        totals.replace(NOTHING, user)
-    return totals
 
 
 def dumps(arms: Mapping[str, ArmTotals]) -> str:

@@ -1,6 +1,5 @@
 """Experiments in Postgres. Every query on `experiments` and `transitions` lives here."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -30,16 +29,16 @@ class ExperimentStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def create(self, plan: Plan, *, by: str) -> Experiment:
+    async def create(self, plan: Plan, *, by: str) -> int:
         """
-        Keep a new experiment; one that enrols users gets its part of its layer.
+        Keep a new experiment, return its number; one that enrols gets its part of its layer.
 
         Raises:
             Conflict: the layer has no room for it.
         """
         async with transaction(self._pool) as conn:
             low, high = await _room(conn, plan.options) if plan.options.enrol else (None, None)
-            id_ = await conn.fetchval(
+            id_: int = await conn.fetchval(
                 """
                 INSERT INTO experiments.experiments
                     (name, description, arms, sample_size, options, low, high)
@@ -56,14 +55,15 @@ class ExperimentStore:
             )
             await conn.execute("INSERT INTO experiments.looks (experiment_id) VALUES ($1)", id_)
             await note(conn, id_, "running", by=by, reason=plan.options.hypothesis)
-            found = await _find(conn, id_)
-        if found is None:
-            raise Conflict("the new experiment is gone already")
-        return found
+        return id_
 
     async def find(self, experiment_id: int) -> Experiment | None:
         async with connection(self._pool) as conn:
-            return await _find(conn, experiment_id)
+            row = await conn.fetchrow(
+                f"SELECT {COLUMNS} FROM {FROM} WHERE id = $1",  # noqa: S608
+                experiment_id,
+            )
+        return experiment_of(row) if row else None
 
     async def newest(self, *, limit: int, offset: int, status: Status | None) -> list[Experiment]:
         async with connection(self._pool) as conn:
@@ -160,14 +160,6 @@ async def note(
     )
 
 
-async def _find(conn: Connection, experiment_id: int) -> Experiment | None:
-    row = await conn.fetchrow(
-        f"SELECT {COLUMNS} FROM {FROM} WHERE id = $1",  # noqa: S608
-        experiment_id,
-    )
-    return experiment_of(row) if row else None
-
-
 async def _room(conn: Connection, options: Options) -> tuple[float, float]:
     """
     Find the first part of a layer that is free and large enough.
@@ -204,7 +196,7 @@ async def _room(conn: Connection, options: Options) -> tuple[float, float]:
     )
 
 
-def experiment_of(row: Any, history: Sequence[Transition] = ()) -> Experiment:
+def experiment_of(row: Any) -> Experiment:
     """Read the columns `id` to `stopped`."""
     return Experiment(
         id=row["id"],
@@ -220,5 +212,4 @@ def experiment_of(row: Any, history: Sequence[Transition] = ()) -> Experiment:
         completed_at=row["completed_at"],
         verdict=Verdict.load(orjson.loads(row["verdict"])) if row["verdict"] else None,
         stopped=tuple(orjson.loads(row["stopped"] or "[]")),
-        history=tuple(history),
     )

@@ -5,7 +5,7 @@ import random
 from services.experiments.domain.experiment import Arm, Plan
 from services.experiments.domain.looks import Looks, look
 from services.experiments.domain.options import Options
-from services.experiments.domain.totals import UserTotals, arm_totals
+from services.experiments.domain.totals import NOTHING, ArmTotals, UserTotals
 
 PLAN = Plan("cheaper?", None, (Arm("control", "best"), Arm("test", "hybrid")), 1_000)
 
@@ -33,6 +33,14 @@ def user(cost=100, *, requests=1, **changes):
 def noisy(number, mean, *, seed=1, **changes):
     draw = random.Random(seed)
     return [user(round(mean * draw.uniform(0.8, 1.2)), **changes) for _ in range(number)]
+
+
+def arm_totals(users):
+    """Sum up *users*."""
+    totals = ArmTotals()
+    for one in users:
+        totals.replace(NOTHING, one)
+    return totals
 
 
 def looked(plan_, before=None, **users):

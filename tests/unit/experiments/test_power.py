@@ -4,8 +4,7 @@ import pytest
 
 from common.errors import Invalid
 from services.experiments.domain.power import Traffic, traffic_of
-from services.experiments.domain.totals import arm_totals
-from tests.unit.experiments.arms import noisy, user
+from tests.unit.experiments.arms import arm_totals, noisy, user
 
 
 def test_the_formula():

@@ -16,10 +16,10 @@ from services.experiments.domain.totals import (
     PAIRS,
     ArmTotals,
     UserTotals,
-    arm_totals,
     dumps,
     loads,
 )
+from tests.unit.experiments.arms import arm_totals
 
 amounts = st.integers(0, 10**15)
 few = settings(max_examples=25)
