@@ -41,6 +41,6 @@ async def _tried(step: Callable[[], Awaitable[None]]) -> None:
     try:
         await step()
     except Failure as failure:  # Postgres is away: in a minute there is just more to do
-        log.warning("housekeeping waits", reason=failure.message)
+        log.warning("housekeeping waits", step=step.__name__, reason=failure.message)
     except Exception:
         log.exception("housekeeping failed", step=step.__name__)
