@@ -21,7 +21,7 @@ from common.postgres import Connection
 MAX_TEXT = 500  # characters; longer names are nobody's
 MAX_COUNT = 10**15  # tokens, or nano-USD (a million dollars): sums of thousands still fit a bigint
 MAX_MS = 1e12  # thirty years
-_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 _KINDS = frozenset(LedgerRow.Kind.values()) - {LedgerRow.KIND_UNSPECIFIED}
 
 log = structlog.get_logger()
@@ -125,6 +125,6 @@ def duration_ms(value: float, name: str) -> float:
 
 def moment(unix_ms: int, name: str) -> datetime:
     """Turn Unix milliseconds into a time that a calendar knows."""
-    if not 0 <= unix_ms < _LATEST.timestamp() * 1000:
+    if not 0 <= unix_ms < LATEST.timestamp() * 1000:
         raise Invalid(f"{name} is no time: {unix_ms}")
     return datetime.fromtimestamp(unix_ms / 1000, UTC)

@@ -98,7 +98,7 @@ async def finish(
         at=datetime.now(UTC),
     )
     await experiments.end(conn, held.experiment.id, "completed", verdict)
-    why = f"{reason} {verdict.reason}".strip()
+    why = f"{reason.rstrip('. ')}. {verdict.reason}" if reason else verdict.reason
     await experiments.note(conn, held.experiment.id, "completed", by=by, reason=why)
     if verdict.winner and plan.options.auto_promote:
         await _promote(conn, held.experiment, verdict.winner, unproven(found, verdict.winner))

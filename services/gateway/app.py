@@ -85,7 +85,7 @@ def make_app(settings: GatewaySettings, parts: Parts) -> ASGIApp:
     _add(app, Embeddings(parts.completions, read_body=read_body), "POST")
     for included in (
         status.routes(parts.router, parts.ready),
-        routing.routes(parts.router, read_body=read_body),
+        routing.routes(parts.router, parts.completions, read_body=read_body),
         experiments.routes(parts.experiments, parts.launches, read_body=read_body),
         experiment_moves.routes(parts.experiments, read_body=read_body),
         experiment_moves.promotion_routes(parts.experiments, read_body=read_body),

@@ -105,7 +105,11 @@ class Completions:
             placement = await self._join(joined, user_id)
             if placement:
                 return placement
-        return Placement(self._standing.strategy_of(undecided) or wanted)
+        return Placement(self.default_of(undecided, wanted))
+
+    def default_of(self, undecided: Scope, otherwise: router_pb2.Strategy) -> router_pb2.Strategy:
+        """Return what serves who leaves the choice to us: what was promoted, or *otherwise*."""
+        return self._standing.strategy_of(undecided) or otherwise
 
     async def _join(self, experiment_id: int, user_id: str) -> Placement | None:
         """Place a request that did not ask for it; None: it is served as if there were none."""

@@ -158,3 +158,30 @@ async def test_a_refused_key_is_no_lost_line_and_nothing_loads_for_ever(
         await expect(page.locator(".link")).to_contain_text(
             "Waiting for a key" if status == 401 else said
         )
+
+
+async def test_what_cannot_be_believed_is_not_told_beside_what_was_saved(stack, browser):
+    effect = {"lift": -0.3, "interval_always_valid": [-0.4, -0.2]}
+    compared = {"metrics": {"cost_per_successful_request": {"raw": effect, "cuped": None}}}
+    told = {
+        1: {"comparisons": {"test": {**compared, "stopped": False}}, "srm": {"alarm": True}},
+        2: {"comparisons": {"test": {**compared, "stopped": True}}, "srm": {"alarm": False}},
+        3: {"comparisons": {"test": {**compared, "stopped": False}}, "srm": {"alarm": False}},
+    }
+    arms = [{"name": "control", "strategy": "best"}, {"name": "test", "strategy": "hybrid"}]
+
+    async def experiments(route: Route) -> None:
+        running = [
+            {"id": n, "name": f"number {n}", "status": "running", "arms": arms} for n in told
+        ]
+        await route.fulfill(json=running if "running" in route.request.url else [])
+
+    async def results(route: Route) -> None:
+        await route.fulfill(json=told[int(route.request.url.split("/")[-2])])
+
+    async with a_page(browser, stack) as page:
+        await page.route("**/experiments?*", experiments)
+        await page.route("**/experiments/*/results", results)
+        await page.reload()
+
+        await expect(page.locator("#measured li")).to_have_text([re.compile("number 3")])

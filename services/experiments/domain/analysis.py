@@ -186,6 +186,8 @@ def lift(control: Ratio, test: Ratio, critical: float) -> Interval:
     """
     Return the interval of R_test / R_control - 1; it leaves out 0 exactly when |t| > *critical*.
 
+    Nothing that is measured falls below 0, so no lift is below -1.
+
     Source:
         E. C. Fieller (1954), "Some Problems in Interval Estimation", JRSS B 16, 175-185.
     """
@@ -198,4 +200,5 @@ def lift(control: Ratio, test: Ratio, critical: float) -> Interval:
     if not curve > 0:  # the control may be 0: its multiples may be anything
         return Interval(None, None)
     root = float(np.sqrt(max(0.0, a * a * b * b - curve * (b * b - spread_b))))
-    return Interval((a * b - root) / curve - 1, (a * b + root) / curve - 1)
+    low, high = ((a * b + sign * root) / curve - 1 for sign in (-1, 1))
+    return Interval(max(low, -1.0), max(high, -1.0))

@@ -145,7 +145,9 @@ def reason_of(plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals], rule: R
         return f"No winner: {', '.join(broken)} than {control} by more than its margin."
     told = "; ".join(f"{name}: {_change(plan, looks, totals, name)}" for name in rivals)
     when = "all planned results are in" if rule == "sample_size" else "it was ended"
-    return f"No winner: {when}, and no difference in cost is beyond chance ({told})."
+    compared = any(name in found.p_values for name in rivals)
+    what = "no difference in cost is beyond chance" if compared else "costs cannot be compared"
+    return f"No winner: {when}, and {what} ({told})."
 
 
 def unproven(looks: Looks, arm: str) -> list[str]:
@@ -156,7 +158,7 @@ def unproven(looks: Looks, arm: str) -> list[str]:
 
 def _change(plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals], arm: str) -> str:
     if cost_of(totals[plan.arms[0].name], totals[arm]) is None:
-        return "too few results"
+        return "too few successful answers"
     found = interval_of(plan, looks, totals, arm)
     if found is None:
         return "the control costs nothing"

@@ -18,7 +18,7 @@ from services.experiments.domain.experiment import (
 from services.experiments.domain.options import Options
 
 LAYERS_LOCK = 7_214_001  # one at a time looks for room in a layer
-LEAST_ROOM = 1e-9
+LEAST_ROOM = 1e-9  # what sums of shares are off by
 COLUMNS = """
     experiment.id, name, description, arms, sample_size, options, status, verdict,
     created_at, completed_at, looks -> 'stopped' AS stopped"""
@@ -186,7 +186,7 @@ async def _room(conn: Connection, options: Options) -> tuple[float, float]:
                 param="layer",
             )
     for low, high in [*taken, (1.0, 1.0)]:
-        if low - start >= options.traffic_share - LEAST_ROOM:
+        if low - start >= options.traffic_share - min(LEAST_ROOM, options.traffic_share / 2):
             return start, start + options.traffic_share
         start = max(start, high)
     raise Conflict(

@@ -108,7 +108,9 @@ class ResultForm(_Exact):
     )
     success: bool = True
     prompt_tokens: int | None = Field(default=None, ge=0, le=10**9)
-    occurred_at: str | None = Field(default=None, max_length=40, description="RFC 3339")
+    occurred_at: str | None = Field(
+        default=None, min_length=1, max_length=40, description="RFC 3339"
+    )
     arm: str | None = Field(default=None, description="refused if the rule says another")
 
 

@@ -8,6 +8,7 @@ import orjson
 from optimizer.experiments.v1 import experiments_pb2 as pb
 
 from common.errors import Invalid
+from common.ledger_rows import LATEST
 from common.money import NANO_PER_USD, nano_usd
 from services.gateway.api.body import MAX_PROBLEMS
 from services.gateway.api.experiment_forms import ArmForm, ExperimentForm, ResultForm
@@ -316,4 +317,5 @@ def _read_ms(text: str) -> int:
         return NO_TIME
     if moment.tzinfo is None:
         return NO_TIME
-    return max(unix_ms(moment), NO_TIME)
+    # The end of time is in the future as well, and is refused as that, by its row.
+    return min(max(unix_ms(moment), NO_TIME), unix_ms(LATEST) - 1)

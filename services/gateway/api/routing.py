@@ -1,5 +1,6 @@
 """What would happen to a prompt, what would have cost how much, and which models there are."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -15,9 +16,12 @@ from services.gateway.api.complete import body_of, check_strategy
 from services.gateway.api.context import caller_of, context_of
 from services.gateway.api.forms import answers, body, json, known, reads, rfc3339
 from services.gateway.clients.router import Router
+from services.gateway.domain.defaults import Scope
 from services.gateway.domain.openai_wire import AUTO, unknown_model
 from services.gateway.domain.options import read_options
+from services.gateway.usecases import Completions
 
+Usual = Callable[[Scope, router_pb2.Strategy], router_pb2.Strategy]
 Prompt = Annotated[str, Query(min_length=1, max_length=10_000)]
 _MAX_TOKENS = 1000  # what POST /complete assumes
 _STATES = {
@@ -107,7 +111,7 @@ class ModelsAnswer(BaseModel):
     )
 
 
-def routes(router: Router, *, read_body: BodyReader) -> APIRouter:
+def routes(router: Router, completions: Completions, *, read_body: BodyReader) -> APIRouter:
     api = APIRouter(tags=["routing"])
     form = Depends(reads(EstimateForm, read_body))
 
@@ -116,14 +120,16 @@ def routes(router: Router, *, read_body: BodyReader) -> APIRouter:
         request: Request, prompt: Prompt, strategy: str | None = None
     ) -> Response:
         check_strategy(strategy)
-        return json(await _decide(router, request, prompt, strategy or ""))
+        usual = None if strategy else completions.default_of
+        return json(await _decide(router, request, prompt, strategy or "", usual))
 
     @api.get("/routing/decision", responses=answers(DecisionAnswer))
     async def routing_decision(
         request: Request, prompt: Prompt, auto_route: bool = False
     ) -> Response:
         strategy = "hybrid" if auto_route else "complexity"
-        return json(await _decide(router, request, prompt, strategy))
+        usual = completions.default_of if auto_route else None
+        return json(await _decide(router, request, prompt, strategy, usual))
 
     @api.post(
         "/routing/estimate", responses=answers(EstimateAnswer), openapi_extra=body(EstimateForm)
@@ -166,14 +172,20 @@ def routes(router: Router, *, read_body: BodyReader) -> APIRouter:
     return api
 
 
-async def _decide(router: Router, request: Request, prompt: str, strategy: str) -> dict[str, Any]:
-    context = context_of(request.scope)
+async def _decide(
+    router: Router, request: Request, prompt: str, name: str, usual: Usual | None
+) -> dict[str, Any]:
+    """Decide as a completion would be: *usual* knows what serves it if the choice is left to us."""
+    context, tenant = context_of(request.scope), caller_of(request.scope).tenant
     options = read_options(context.headers, strategies=STRATEGIES)
+    strategy = router_pb2.Strategy(name=name, parameters_json=options.parameters_json)
+    if usual and not options.parameters_json:
+        strategy = usual(Scope(tenant, options.tag), strategy)
     decided = await router.decide(
         router_pb2.Ask(
             request_id=context.request_id,
-            tenant=caller_of(request.scope).tenant,
-            strategy=router_pb2.Strategy(name=strategy, parameters_json=options.parameters_json),
+            tenant=tenant,
+            strategy=strategy,
             body=body_of(check_text(prompt, "prompt"), _MAX_TOKENS),
         )
     )

@@ -71,18 +71,20 @@ class Window:
 
 def window(now: datetime, *, window_s: int, step_s: int) -> Window:
     """
-    Return the steps that cover the last *window_s* seconds before *now*.
+    Return the steps that cover the last *window_s* seconds before *now*, the first one whole.
 
     Raises:
-        Invalid: a bound is broken, the step is no whole minutes, or there are too many steps.
+        Invalid: a bound is broken, the step is no whole minutes or longer than the window, or
+            there are too many steps.
     """
     if not MINUTE_S <= window_s <= MAX_WINDOW_S:
         raise Invalid(f"window must be {MINUTE_S} to {MAX_WINDOW_S} seconds", param="window")
     if not MINUTE_S <= step_s <= DAY_S or step_s % MINUTE_S:
         raise Invalid(f"step must be whole minutes, {MINUTE_S} to {DAY_S} seconds", param="step")
-    if window_s > MAX_STEPS * step_s:
+    if step_s > window_s:
+        raise Invalid("step must not be longer than the window", param="step")
+    now_s = int(now.timestamp())
+    first, last = (now_s - window_s) // step_s, now_s // step_s
+    if last - first >= MAX_STEPS:
         raise Invalid(f"at most {MAX_STEPS} steps: choose a larger step", param="step")
-    last = int(now.timestamp()) // step_s
-    count = -(-window_s // step_s)
-    start = datetime.fromtimestamp((last - count + 1) * step_s, UTC)
-    return Window(start, step_s, count)
+    return Window(datetime.fromtimestamp(first * step_s, UTC), step_s, last - first + 1)

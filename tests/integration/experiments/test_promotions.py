@@ -123,6 +123,9 @@ async def test_experiments_of_a_layer_share_its_users_and_never_one_of_them(expe
     async with experiments() as it:
         made = [await create(it, options=enrolling(share)) for share in (0.5, 0.3)]
         full = await code_of(create(it, options=enrolling(0.3)))
+        whole = await create(it, options=enrolling(1.0, layer="whole", tag="whole"))
+        no_room = await code_of(create(it, options=enrolling(1e-9, layer="whole", tag="whole")))
+        await it.stub.Cancel(pb.CancelRequest(id=whole.id))
         await it.stub.Cancel(pb.CancelRequest(id=made[0].id))
         third = await create(it, options=enrolling(0.4))
         elsewhere = await create(it, options=enrolling(1.0, layer="", tag="mail"))
@@ -132,7 +135,7 @@ async def test_experiments_of_a_layer_share_its_users_and_never_one_of_them(expe
         ]
         running = (await it.stub.ListEnrolling(pb.ListEnrollingRequest())).experiments
 
-    assert [grpc.StatusCode.ALREADY_EXISTS] * 3 == [full, *collides]
+    assert [grpc.StatusCode.ALREADY_EXISTS] * 4 == [full, no_room, *collides]
     parts = {one.experiment_id: (one.layer, one.low, one.high) for one in running}
     assert {
         made[1].id: ("prices", 0.5, 0.8),

@@ -97,7 +97,7 @@ async def test_without_auto_complete_it_goes_on_and_keeps_what_it_found(experime
     assert ("test", "stopped") == (ended.experiment.verdict.winner, ended.experiment.verdict.rule)
     assert ("ann", True) == (
         ended.experiment.history[-1].by,
-        ended.experiment.history[-1].reason.startswith("enough test is cheaper"),
+        ended.experiment.history[-1].reason.startswith("enough. test is cheaper"),
     )
 
 

@@ -172,6 +172,7 @@ async def test_results_are_imported_in_nano_dollars(stack):
         ([ROW, {**ROW, "cost": "1"}], 422, "results[1].cost"),
         ([{**ROW, "colour": "red"}], 422, "results[0].colour"),
         ([{**ROW, "occurred_at": "yesterday"}], 422, "results[0]: occurred_at"),
+        ([{**ROW, "occurred_at": ""}], 422, "results[0].occurred_at"),
         ([{**ROW, "occurred_at": "2026-01-02T03:04:05"}], 422, "with its zone"),
         ([ROW, {**ROW, "occurred_at": "1969-12-31T23:59:59Z"}], 422, "results[1]: occurred_at"),
         (
@@ -230,6 +231,24 @@ async def test_a_promoted_default_serves_who_leaves_the_choice_to_us(
     await standing(stack, promoted=[promotion()])
 
     await stack.client.post(path, json=body, headers=headers)
+
+    assert expected == stack.router.asks[-1].strategy.name
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "expected"),
+    [
+        ("/recommendation?prompt=Hello", {}, "cheapest"),
+        ("/recommendation?prompt=Hello&strategy=best", {}, "best"),
+        ("/recommendation?prompt=Hello", {"x-optimizer-strategy-parameters": '{"a":1}'}, ""),
+        ("/routing/decision?prompt=Hello&auto_route=true", {}, "cheapest"),
+        ("/routing/decision?prompt=Hello", {}, "complexity"),
+    ],
+)
+async def test_what_would_happen_knows_of_promoted_defaults_too(stack, path, headers, expected):
+    await standing(stack, promoted=[promotion()])
+
+    await stack.client.get(path, headers=headers)
 
     assert expected == stack.router.asks[-1].strategy.name
 

@@ -102,7 +102,7 @@ async def assert_history_adds_up(mixed, window_s, step_s, by):
         step = (one.at - start) // timedelta(seconds=step_s)
         told[name_of(one.row, by) if by else "all", step].append(one)
     for one in series:
-        assert found.count == len(one.steps) == window_s // step_s
+        assert found.count == len(one.steps) == window_s // step_s + 1
         for n, step in enumerate(one.steps):
             begin = start + timedelta(seconds=n * step_s)
             assert step.from_ms == begin.timestamp() * 1000

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
+from services.experiments.domain.analysis import Ratio, lift
 from services.experiments.domain.experiment import Experiment, Verdict
 from services.experiments.domain.looks import Looks, Seen
 from services.experiments.domain.options import Margins
@@ -49,6 +50,26 @@ def test_a_dearer_arm_loses_to_the_control():
 
     assert ("control", "boundary") == (winner, rule)
     assert reason.startswith("control stays: nothing else is cheaper (test: +")
+
+
+def test_what_hardly_ever_succeeds_has_no_cost_to_compare():
+    failed = noisy(20, 100, good=0, failures=1)
+    winner, rule, reason = judged(
+        plan(sample_size=40), control=failed, test=noisy(20, 1000, good=0, failures=1)
+    )
+
+    assert (None, "sample_size") == (winner, rule)
+    assert reason == (
+        "No winner: all planned results are in, and costs cannot be compared"
+        " (test: too few successful answers)."
+    )
+
+
+def test_no_lift_falls_below_everything():
+    control = Ratio(value=1.0, variance=0.04, users=20)
+    test = Ratio(value=0.5, variance=1.0, users=20)
+
+    assert -1 == lift(control, test, 2).low < 0 < lift(control, test, 2).high
 
 
 def test_swapped_arms_mirror_each_other():

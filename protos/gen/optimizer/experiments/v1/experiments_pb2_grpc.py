@@ -172,6 +172,7 @@ class ExperimentsServiceServicer:
         Deadline: 5 s.
         Errors: NOT_FOUND       no such experiment
         ALREADY_EXISTS  it has ended already
+        UNAVAILABLE     the ledger's newest rows cannot be read; without them it would be frozen
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,7 +182,8 @@ class ExperimentsServiceServicer:
         """Ends a running experiment without a verdict.
 
         Deadline: 2 s.
-        Errors: as Complete.
+        Errors: NOT_FOUND       no such experiment
+        ALREADY_EXISTS  it has ended already
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

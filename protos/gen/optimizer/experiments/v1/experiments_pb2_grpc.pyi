@@ -69,12 +69,14 @@ class ExperimentsServiceStub:
     Deadline: 5 s.
     Errors: NOT_FOUND       no such experiment
             ALREADY_EXISTS  it has ended already
+            UNAVAILABLE     the ledger's newest rows cannot be read; without them it would be frozen
     """
     Cancel: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.CancelRequest, _experiments_pb2.CancelResponse]
     """Ends a running experiment without a verdict.
 
     Deadline: 2 s.
-    Errors: as Complete.
+    Errors: NOT_FOUND       no such experiment
+            ALREADY_EXISTS  it has ended already
     """
     Import: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.ImportRequest, _experiments_pb2.ImportResponse]
     """Imports externally observed results, all or none; the arm comes from the assignment rule.
@@ -171,12 +173,14 @@ class ExperimentsServiceAsyncStub(ExperimentsServiceStub):
     Deadline: 5 s.
     Errors: NOT_FOUND       no such experiment
             ALREADY_EXISTS  it has ended already
+            UNAVAILABLE     the ledger's newest rows cannot be read; without them it would be frozen
     """
     Cancel: _aio.UnaryUnaryMultiCallable[_experiments_pb2.CancelRequest, _experiments_pb2.CancelResponse]  # type: ignore[assignment]
     """Ends a running experiment without a verdict.
 
     Deadline: 2 s.
-    Errors: as Complete.
+    Errors: NOT_FOUND       no such experiment
+            ALREADY_EXISTS  it has ended already
     """
     Import: _aio.UnaryUnaryMultiCallable[_experiments_pb2.ImportRequest, _experiments_pb2.ImportResponse]  # type: ignore[assignment]
     """Imports externally observed results, all or none; the arm comes from the assignment rule.
@@ -306,6 +310,7 @@ class ExperimentsServiceServicer(metaclass=_abc_1.ABCMeta):
         Deadline: 5 s.
         Errors: NOT_FOUND       no such experiment
                 ALREADY_EXISTS  it has ended already
+                UNAVAILABLE     the ledger's newest rows cannot be read; without them it would be frozen
         """
 
     @_abc_1.abstractmethod
@@ -317,7 +322,8 @@ class ExperimentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ends a running experiment without a verdict.
 
         Deadline: 2 s.
-        Errors: as Complete.
+        Errors: NOT_FOUND       no such experiment
+                ALREADY_EXISTS  it has ended already
         """
 
     @_abc_1.abstractmethod

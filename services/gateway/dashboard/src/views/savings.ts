@@ -69,7 +69,9 @@ async function told(one: Experiment): Promise<HTMLElement[]> {
 
 /** What each arm costs against the control, where an interval that holds at any look is known. */
 function measured(found: Results): Measured[] {
-  return Object.entries(found.comparisons ?? {}).flatMap(([arm, { metrics }]) => {
+  if (found.srm?.alarm) return []; // nothing of it can be believed
+  return Object.entries(found.comparisons ?? {}).flatMap(([arm, { metrics, stopped }]) => {
+    if (stopped) return [];
     const effect = metrics[METRIC]?.cuped ?? metrics[METRIC]?.raw;
     const [low, high] = effect?.interval_always_valid ?? [null, null];
     if (effect?.lift == null || low === null || high === null) return [];
