@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from deploy.embedded import environment
 from sandbox.skill import is_right
 from scripts.prompts import prompts
 
@@ -218,15 +220,16 @@ async def run(url: str, key: str, requests: int, concurrency: int, seed: int) ->
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Read the arguments and run."""
+    """Read the arguments, and what `make run` reads too; then run."""
+    user = environment.read(Path(".env"))
     parser = argparse.ArgumentParser(prog="make demo", description="Send realistic traffic.")
-    url = os.environ.get("GATEWAY_URL") or "http://127.0.0.1:8000"
+    url = user.get("GATEWAY_URL") or "http://127.0.0.1:8000"
     parser.add_argument("--url", default=url, help="default: GATEWAY_URL, or this machine's")
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     asked = parser.parse_args(arguments)
-    key = os.environ.get("GATEWAY_API_KEY") or os.environ.get("GATEWAY_ADMIN_KEY") or ""
+    key = user.get("GATEWAY_API_KEY") or user.get("GATEWAY_ADMIN_KEY") or ""
     try:
         return uvloop.run(run(asked.url, key, asked.requests, asked.concurrency, asked.seed))
     except Problem as problem:
