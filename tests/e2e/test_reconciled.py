@@ -252,7 +252,7 @@ async def test_history_is_the_ledger_s(mixed, window):
 
         times = [datetime.fromisoformat(time) for time in shown["times"]]
         expected = reckoning.series(of_since(mixed, times[0]), by)
-        assert (step_s, window_s // step_s) == (shown["step_s"], len(times))
+        assert (step_s, window_s // step_s + 1) == (shown["step_s"], len(times))
         assert list(expected) == [line["name"] for line in shown["series"]]
         for line in shown["series"]:
             of = reckoning.by_step(expected[line["name"]], times, timedelta(seconds=step_s))
@@ -269,7 +269,7 @@ async def test_windows_that_overlap_agree(mixed):
         told.append(dict(zip(shown["times"], columns, strict=True)))
 
     day, week, month = told
-    assert (24, 7 * 24, 30 * 24) == (len(day), len(week), len(month))
+    assert (25, 7 * 24 + 1, 30 * 24 + 1) == (len(day), len(week), len(month))
     assert day.items() <= week.items() <= month.items()
 
 
