@@ -3,11 +3,13 @@
 import asyncio
 import time
 from uuid import uuid4
+from weakref import WeakSet
 
 import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from common import redis_line
 from common.cache import Cache
 from common.redis_line import NoAnswerError, RedisLine
 from common.redis_listen import listen
@@ -70,7 +72,9 @@ async def test_a_trip_that_is_cancelled_ends_cancelled(redis_url):
         await line.close()
 
 
-async def test_the_gauges_count_connections(redis_url):
+async def test_the_gauges_count_connections(redis_url, monkeypatch):
+    monkeypatch.setattr(redis_line, "_POOLS", WeakSet())  # those of other tests come and go
+
     def gauge(state):
         return REGISTRY.get_sample_value("optimizer_redis_connections", {"state": state})
 
@@ -80,10 +84,10 @@ async def test_the_gauges_count_connections(redis_url):
             return gauge("idle"), gauge("used")
 
     line, other = RedisLine(redis_url), RedisLine(redis_url)
-    idle, used = gauge("idle"), gauge("used")
-    assert (idle, used + 1) == await line.trip(count)
-    assert (idle + 1, used + 1) == await other.trip(count)
-    assert (idle + 2, used) == (gauge("idle"), gauge("used"))
+    assert (0, 0) == (gauge("idle"), gauge("used"))
+    assert (0, 1) == await line.trip(count)
+    assert (1, 1) == await other.trip(count)
+    assert (2, 0) == (gauge("idle"), gauge("used"))
     await line.close()
     await other.close()
 
