@@ -1,5 +1,6 @@
-"""Reading fields off the wire: what is wrong is `Invalid` and named."""
+"""Fields on the wire: what is wrong is `Invalid` and named."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,11 @@ def uuid_field(value: str, name: str) -> UUID:
     if read is None or str(read) != value.lower():
         raise Invalid(f"{name} is no UUID", param=name)
     return read
+
+
+def unix_ms(moment: datetime) -> int:
+    """Return the Unix time in ms, as all messages have it; *moment* knows its zone."""
+    return int(moment.timestamp() * 1000)
 
 
 def json_field(value: bytes, name: str) -> dict[str, Any]:

@@ -167,18 +167,6 @@ class ExperimentsServicer(experiments_pb2_grpc.ExperimentsServiceServicer):
 
 def _analyzed(compared: Comparison, pairs: dict[str, Any] | None) -> pb.AnalyzeResponse:
     held, told = compared.held, compared.told
-    series = [
-        {
-            "arm": point.arm,
-            "results": point.results,
-            "at": point.at,
-            "lift": point.lift,
-            "low": point.low,
-            "high": point.high,
-            "p_value": point.p_value,
-        }
-        for point in compared.series
-    ]
     return pb.AnalyzeResponse(
         experiment=wire.experiment(held.experiment),
         arms=[wire.arm_results(arm.name, held.totals[arm.name]) for arm in held.experiment.arms],
@@ -187,5 +175,5 @@ def _analyzed(compared: Comparison, pairs: dict[str, Any] | None) -> pb.AnalyzeR
         winner=told.winner or "",
         confidence_level=CONFIDENCE_LEVEL,
         stale=compared.stale,
-        report_json=orjson.dumps({**told.more, "series": series, "pairs": pairs}),
+        report_json=orjson.dumps({**told.more, "series": compared.series, "pairs": pairs}),
     )

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
 
 import orjson
 from optimizer.experiments.v1 import experiments_pb2 as pb
 
 from common.errors import Invalid
 from common.ledger_rows import moment
-from common.wire import json_field
+from common.wire import json_field, unix_ms
 from services.experiments.domain.experiment import (
     Arm,
     Experiment,
@@ -122,12 +121,12 @@ def experiment(found: Experiment) -> pb.Experiment:
         arms=[arm(one) for one in found.arms],
         sample_size=found.plan.sample_size,
         status=_TO_WIRE[found.status],
-        created_at_ms=ms(found.created_at),
-        completed_at_ms=ms(ended) if ended else None,
+        created_at_ms=unix_ms(found.created_at),
+        completed_at_ms=unix_ms(ended) if ended else None,
         options=_options(found.plan.options),
         verdict=_verdict(found.verdict) if found.verdict else None,
         history=[
-            pb.Transition(status=one.status, by=one.by, reason=one.reason, at_ms=ms(one.at))
+            pb.Transition(status=one.status, by=one.by, reason=one.reason, at_ms=unix_ms(one.at))
             for one in found.history
         ],
     )
@@ -180,7 +179,7 @@ def arm(found: Arm) -> pb.Arm:
 
 def _verdict(found: Verdict) -> pb.Verdict:
     return pb.Verdict(
-        winner=found.winner or "", reason=found.reason, rule=found.rule, at_ms=ms(found.at)
+        winner=found.winner or "", reason=found.reason, rule=found.rule, at_ms=unix_ms(found.at)
     )
 
 
@@ -191,10 +190,10 @@ def promotion(found: Promotion) -> pb.Promotion:
         scope=scope(found.scope),
         arm=arm(found.arm),
         experiment_id=found.experiment_id,
-        promoted_at_ms=ms(found.promoted_at),
+        promoted_at_ms=unix_ms(found.promoted_at),
         by=found.by,
         reason=found.reason,
-        reverted_at_ms=ms(reverted) if reverted else None,
+        reverted_at_ms=unix_ms(reverted) if reverted else None,
         reverted_by=found.reverted_by or "",
     )
 
@@ -212,7 +211,3 @@ def arm_results(name: str, totals: ArmTotals) -> pb.ArmResults:
         failures=totals.sum("failures"),
         unpriced=results - priced,
     )
-
-
-def ms(moment_: datetime) -> int:
-    return int(moment_.astimezone(UTC).timestamp() * 1000)

@@ -21,7 +21,7 @@ from common.errors import Failure, Invalid, NotFound
 from common.strategies import STRATEGIES
 from services.gateway.usecases import frozen_for
 
-NEED_PARAMETERS = frozenset({"fixed"})
+_NEED_PARAMETERS = frozenset({"fixed"})
 _HELLO = orjson.dumps({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1})
 
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ class Launches:
                 code="unknown_strategy",
                 param=param,
             )
-        if not arm.parameters_json and arm.strategy not in NEED_PARAMETERS:
+        if not arm.parameters_json and arm.strategy not in _NEED_PARAMETERS:
             return
         strategy = router_pb2.Strategy(name=arm.strategy, parameters_json=arm.parameters_json)
         try:

@@ -134,10 +134,12 @@ async def _alone(settings: MetricsSettings) -> asyncpg.Connection:
 async def unless(stop: asyncio.Event, work: asyncio.Task[int]) -> int:
     """Return what *work* returns; cancelled when asked to stop, it leaves nothing behind."""
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not work.done():
-        work.cancel()
+    try:
+        await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:  # asked twice, we are cancelled ourselves
+        stopping.cancel()
+        if not work.done():
+            work.cancel()
     return await work
 
 

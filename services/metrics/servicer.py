@@ -5,6 +5,7 @@ from optimizer.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 from common.deadlines import in_time
 from common.errors import Invalid
 from common.grpc_server import Context
+from common.wire import unix_ms
 from services.metrics.domain.history import By, Totals
 from services.metrics.usecases import Reporting
 
@@ -38,9 +39,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
             steps, found = await self._reporting.history(
                 window_s=request.window_s, step_s=request.step_s, by=_by(request.by)
             )
-        told = metrics_pb2.GetHistoryResponse(
-            start_ms=int(steps.start.timestamp() * 1000), count=steps.count
-        )
+        told = metrics_pb2.GetHistoryResponse(start_ms=unix_ms(steps.start), count=steps.count)
         if request.by == metrics_pb2.BY_UNSPECIFIED:
             [everything] = found
             told.steps.extend(map(_totals, everything.steps))
@@ -66,7 +65,7 @@ def _by(by: metrics_pb2.By.ValueType) -> By | None:
 
 def _totals(totals: Totals) -> metrics_pb2.Totals:
     return metrics_pb2.Totals(
-        from_ms=int(totals.since.timestamp() * 1000),
+        from_ms=unix_ms(totals.since),
         requests=totals.requests,
         failures=totals.failures,
         cache_hits=totals.cache_hits,

@@ -12,6 +12,7 @@ import orjson
 from common.cache import Cache
 from common.errors import Invalid
 from common.redis_names import METRICS_LATEST, METRICS_LATEST_TTL_S
+from common.wire import unix_ms
 from services.metrics.domain.durations import percentiles
 from services.metrics.domain.history import By, Series, Totals, Window, window
 from services.metrics.domain.rollup import minute_of
@@ -72,10 +73,10 @@ class Reporting:
         return steps, await self._history.series(steps, by)
 
     async def totals(self, since_ms: int, *, with_latency: bool) -> Totals:
-        """Return the totals since the minute of *since_ms*."""
+        """Return the totals since the minute of *since_ms*; what is in the future means now."""
         if since_ms < 0:
             raise Invalid("since must not be negative", param="since")
-        now_ms = int(self._now().timestamp() * 1000)  # whose clock is ahead of ours means now
+        now_ms = unix_ms(self._now())  # whose clock is ahead of ours means now
         since = minute_of(EPOCH + timedelta(milliseconds=min(since_ms, now_ms)))
         return await self._history.totals(since, with_latency=with_latency)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from optimizer.router.v1 import router_pb2
 
+from common.wire import unix_ms
 from services.router.domain.gate import FEWEST, Comparison
 from services.router.domain.off_policy import Estimate
 from services.router.store.feedback_stats import Summary, Trend, Trends
@@ -19,9 +20,7 @@ def status(found: Status) -> router_pb2.GetLearningStatusResponse:
         models=_beliefs(found.models),
         outcomes=found.outcomes,
         comparison=_comparison(found.comparison, fallen_back=found.beliefs.fallen_back),
-        last_refit=router_pb2.Refit(
-            fitted_at_ms=int(refit.fitted_at.timestamp() * 1000), outcomes=refit.outcomes
-        )
+        last_refit=router_pb2.Refit(fitted_at_ms=unix_ms(refit.fitted_at), outcomes=refit.outcomes)
         if refit
         else None,
         refused=found.refused,

@@ -9,6 +9,7 @@ import orjson
 from optimizer.router.v1 import router_pb2 as pb
 
 from common.errors import Invalid
+from common.wire import unix_ms
 from services.router.domain.entries import Kind, Row, total
 from services.router.store.requests import Story, Wanted
 from services.router.store.usage import Used
@@ -40,7 +41,7 @@ def listed(row: Mapping[str, Any] | asyncpg.Record) -> pb.Request:
     """Tell a row of a page, or one that was made of a `Row`."""
     return pb.Request(
         request_id=str(row["attempt_id"]),
-        at_ms=_unix_ms(row["recorded_at"]),
+        at_ms=unix_ms(row["recorded_at"]),
         user_id=row["user_id"],
         strategy=row["strategy"],
         model=row["model"],
@@ -72,14 +73,14 @@ def story(found: Story) -> pb.GetRequestResponse:
     )
     if given := found.feedback:
         told.feedback.revision = given.revision
-        told.feedback.at_ms = _unix_ms(given.recorded_at)
+        told.feedback.at_ms = unix_ms(given.recorded_at)
         told.feedback.details_json = orjson.dumps(given.details or {})
     return told
 
 
 def usage(start: datetime, used: Sequence[Used]) -> pb.ReadUsageResponse:
     return pb.ReadUsageResponse(
-        from_ms=_unix_ms(start),
+        from_ms=unix_ms(start),
         usage=[
             pb.ReadUsageResponse.Usage(
                 provider=one.provider,
@@ -117,7 +118,3 @@ def _attempt(rows: Sequence[Row]) -> pb.Attempt:
 
 def _error(row: Row) -> str:
     return str((row.details or {}).get("error") or "")
-
-
-def _unix_ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

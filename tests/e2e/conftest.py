@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from playwright.async_api import Browser
 
 from common.ids import first_id_at
+from tests.e2e.browser import a_browser
 from tests.e2e.compose import ComposeStack
 from tests.e2e.embedded import EmbeddedStack
 from tests.e2e.stack import StackUnderTest
@@ -57,6 +59,12 @@ async def bare(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StackU
     settings = {"ROUTER_CATALOG_PATH": str(catalog), "GATEWAY_ADMIN_KEY": secrets.token_hex(16)}
     async with EmbeddedStack(**settings) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with a_browser() as one:
+        yield one
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.books import closed_books
-from tests.e2e.browser import a_browser, a_page, complaints, exact, give_key
+from tests.e2e.browser import a_page, complaints, exact, give_key
 from tests.e2e.figures import within_a_day
 from tests.e2e.stack import until
 
@@ -51,12 +51,6 @@ STORY = {
     "attempts": [{**ATTEMPT, "latency_ms": 12.0, "error": HOSTILE[1]}],
     "feedback": {"rating": 5},
 }
-
-
-@pytest.fixture(scope="module")
-async def browser():
-    async with a_browser() as one:
-        yield one
 
 
 async def today(stack):

@@ -6,15 +6,8 @@ import re
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.e2e.browser import a_browser, a_page
+from tests.e2e.browser import a_page
 from tests.e2e.test_dashboard import SERVED, STORY
-
-
-@pytest.fixture(scope="module")
-async def browser():
-    async with a_browser() as one:
-        yield one
-
 
 MODELS = [{"id": "acme/one", "owned_by": "acme"}]
 

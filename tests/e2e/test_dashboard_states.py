@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.e2e.browser import a_browser, a_page, complaints
+from tests.e2e.browser import a_page, complaints
 from tests.e2e.test_dashboard import SERVED, STORY
 
 STEPS = 12  # more than a chart marks one by one
@@ -23,12 +23,6 @@ DOTS = """canvas => {
     dots += data[at] === r && data[at + 1] === g && data[at + 2] === b && data[at + 3] > 200;
   return dots;
 }"""
-
-
-@pytest.fixture(scope="module")
-async def browser():
-    async with a_browser() as one:
-        yield one
 
 
 def history(*series: tuple[str, dict[int, int]]) -> Callable[[Route], Awaitable[None]]:

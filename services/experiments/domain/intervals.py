@@ -13,7 +13,11 @@ from services.experiments.domain.totals import ArmTotals
 def interval_of(
     plan: Plan, looks: Looks, totals: Mapping[str, ArmTotals], arm: str
 ) -> tuple[float, float | None, float | None] | None:
-    """Return an arm's lift in cost with its always-valid interval; None: too few results."""
+    """
+    Return an arm's lift in cost with its always-valid interval.
+
+    None: too few successful answers, or the control costs nothing.
+    """
     found = cost_of(totals[plan.arms[0].name], totals[arm])
     if found is None or not found.control.value:
         return None

@@ -10,9 +10,10 @@ from optimizer.experiments.v1 import experiments_pb2 as pb
 from common.errors import Invalid
 from common.ledger_rows import LATEST
 from common.money import NANO_PER_USD, nano_usd
+from common.wire import unix_ms
 from services.gateway.api.body import MAX_PROBLEMS
 from services.gateway.api.experiment_forms import ArmForm, ExperimentForm, ResultForm
-from services.gateway.api.forms import known, rfc3339, unix_ms
+from services.gateway.api.forms import known, rfc3339
 from services.gateway.launches import Launched
 
 ALPHA = 0.05

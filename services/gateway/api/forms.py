@@ -81,11 +81,6 @@ def known(message: Message, name: str) -> Any:
     return getattr(message, name) if message.HasField(name) else None
 
 
-def unix_ms(moment: datetime) -> int:
-    """Return the Unix time in ms, as all messages have it; *moment* knows its zone."""
-    return int(moment.timestamp() * 1000)
-
-
 def rfc3339(at_ms: int) -> str:
     """Write a Unix time in ms as all answers have it: in UTC."""
     moment = datetime.fromtimestamp(at_ms / 1000, UTC)

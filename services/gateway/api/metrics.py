@@ -11,7 +11,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from common.money import usd
-from services.gateway.api.forms import answers, json, known, rfc3339, unix_ms
+from common.wire import unix_ms
+from services.gateway.api.forms import answers, json, known, rfc3339
 from services.gateway.api.respond import send_json
 from services.gateway.clients.metrics import Metrics
 from services.gateway.snapshots import Snapshots

@@ -1,12 +1,14 @@
 """Experiments and defaults over HTTP: more arms, plans, imports, promotions, and who joins what."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from optimizer.experiments.v1 import experiments_pb2 as pb
 from optimizer.router.v1 import router_pb2
 
 from common.errors import NotFound
+from common.ledger_rows import moment
 
 EXPERIMENT = {
     "name": "cheaper?",
@@ -157,6 +159,16 @@ async def test_results_are_imported_in_nano_dollars(stack):
     assert (7, 123_000) == (request.experiment_id, request.results[0].cost_nano_usd)
     assert request.results[0].success
     assert 1_767_323_045_000 == request.results[0].occurred_at_ms
+
+
+async def test_the_end_of_time_is_passed_on_as_a_time_that_can_be_refused_by_its_row(stack):
+    row = {**ROW, "occurred_at": "9999-12-31T00:00:00Z"}
+
+    await stack.client.post("/experiments/1/results", json=[row])
+
+    [request] = stack.experiments.imported
+    told = moment(request.results[0].occurred_at_ms, "occurred_at")
+    assert told > datetime.now(UTC)
 
 
 @pytest.mark.parametrize(

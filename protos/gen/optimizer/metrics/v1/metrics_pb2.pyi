@@ -91,7 +91,7 @@ class GetHistoryRequest(_message.Message):
     window_s: _builtins.int
     """60..2592000"""
     step_s: _builtins.int
-    """60..86400, whole minutes"""
+    """60..86400, whole minutes, at most window_s"""
     by: Global___By.ValueType
     """unspecified: everything together"""
     def __init__(
@@ -178,7 +178,7 @@ class GetStatsRequest(_message.Message):
     SINCE_MS_FIELD_NUMBER: _builtins.int
     WITH_LATENCY_FIELD_NUMBER: _builtins.int
     since_ms: _builtins.int
-    """Unix time, cut to the minute; 0: from the beginning"""
+    """Unix time, cut to the minute; 0: from the beginning; in the future: now"""
     with_latency: _builtins.bool
     """tell the percentiles, too"""
     def __init__(

@@ -84,7 +84,8 @@ class MetricsServiceServicer:
         """Totals since a moment.
 
         Deadline: 2 s.
-        Errors: UNAVAILABLE  Postgres is silent
+        Errors: INVALID_ARGUMENT  since_ms is negative
+        UNAVAILABLE       Postgres is silent
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,8 @@ class MetricsServiceStub:
     """Totals since a moment.
 
     Deadline: 2 s.
-    Errors: UNAVAILABLE  Postgres is silent
+    Errors: INVALID_ARGUMENT  since_ms is negative
+            UNAVAILABLE       Postgres is silent
     """
 
 @_typing.type_check_only
@@ -81,7 +82,8 @@ class MetricsServiceAsyncStub(MetricsServiceStub):
     """Totals since a moment.
 
     Deadline: 2 s.
-    Errors: UNAVAILABLE  Postgres is silent
+    Errors: INVALID_ARGUMENT  since_ms is negative
+            UNAVAILABLE       Postgres is silent
     """
 
 class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -124,7 +126,8 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Totals since a moment.
 
         Deadline: 2 s.
-        Errors: UNAVAILABLE  Postgres is silent
+        Errors: INVALID_ARGUMENT  since_ms is negative
+                UNAVAILABLE       Postgres is silent
         """
 
 def add_MetricsServiceServicer_to_server(servicer: MetricsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -318,7 +318,7 @@ class RouterServiceServicer:
         Deadline: 2 s.
         Errors: INVALID_ARGUMENT  request_id is no UUID
         NOT_FOUND         no request of this tenant has ended under this id
-        UNAVAILABLE       Postgres is silent
+        UNAVAILABLE       Postgres is silent, or the ledger is catching up with the request
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

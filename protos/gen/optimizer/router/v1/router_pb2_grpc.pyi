@@ -162,7 +162,7 @@ class RouterServiceStub:
     Deadline: 2 s.
     Errors: INVALID_ARGUMENT  request_id is no UUID
             NOT_FOUND         no request of this tenant has ended under this id
-            UNAVAILABLE       Postgres is silent
+            UNAVAILABLE       Postgres is silent, or the ledger is catching up with the request
     """
     ReadUsage: _grpc.UnaryStreamMultiCallable[_router_pb2.ReadUsageRequest, _router_pb2.ReadUsageResponse]
     """Sums up what was used on one day, UTC, hour by hour: every attempt, by when it began.
@@ -306,7 +306,7 @@ class RouterServiceAsyncStub(RouterServiceStub):
     Deadline: 2 s.
     Errors: INVALID_ARGUMENT  request_id is no UUID
             NOT_FOUND         no request of this tenant has ended under this id
-            UNAVAILABLE       Postgres is silent
+            UNAVAILABLE       Postgres is silent, or the ledger is catching up with the request
     """
     ReadUsage: _aio.UnaryStreamMultiCallable[_router_pb2.ReadUsageRequest, _router_pb2.ReadUsageResponse]  # type: ignore[assignment]
     """Sums up what was used on one day, UTC, hour by hour: every attempt, by when it began.
@@ -543,7 +543,7 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         Deadline: 2 s.
         Errors: INVALID_ARGUMENT  request_id is no UUID
                 NOT_FOUND         no request of this tenant has ended under this id
-                UNAVAILABLE       Postgres is silent
+                UNAVAILABLE       Postgres is silent, or the ledger is catching up with the request
         """
 
     @_abc_1.abstractmethod
